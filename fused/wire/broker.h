@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What broker and manager say to each other: fixed-size structs over one SOCK_SEQPACKET pair, host byte order, each with
+ * a fixed number of descriptors. The manager asks (BrokerRequest), the broker answers each request exactly once
+ * (BrokerReply, same serial, not necessarily in order) and tells what happened (BrokerEvent).
+ *
+ * The manager is not trusted: the table in broker/operations.c says which operation is permitted in which state of a
+ * mount; anything else, any other size or number of descriptors, any string without its NUL ends the manager. Strings in
+ * here are opaque to the broker: shown in logs after escaping, handed to the unprivileged server, or kept for the next manager.
+ *
+ * The caller's identity is never the manager's word: requests that act for a caller carry the caller's connected control
+ * socket as their first descriptor, and the broker asks the kernel (SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD).
+ */
+
+#include "base/macro.h"
+#include "policy/policy-table.h"
+
+#define BROKER_MAGIC 0x42a80001U /* the low half is the version */
+
+typedef enum BrokerOperation {
+        BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order] */
+        BROKER_SPAWN,     /* start the server. Reply fds: stderr (read end), for hand-over service also its socket */
+        BROKER_SEND_FILE, /* send a FILE packet with the FUSE device or a slot's fd to the server (hand-over service) */
+        BROKER_MOUNT,     /* fsopen..fsmount, wait for FUSE_INIT, attach. Reply: once live. Reply fd: mount, if detached */
+        BROKER_END,       /* unmount, abort or cancel; everything is given back. Event ENDED follows a success */
+        BROKER_QUERY,     /* numbers for status */
+        BROKER_EXPLAIN,   /* the decision of CREATE without its effects. fds: caller, [source] */
+        _BROKER_OPERATION_MAX,
+        _BROKER_OPERATION_INVALID = -EINVAL,
+} BrokerOperation;
+
+typedef enum BrokerSlotKind {
+        BROKER_SLOT_EMPTY,
+        BROKER_SLOT_FILE,   /* regular file, opened by the client */
+        BROKER_SLOT_DEVICE, /* block device, an O_PATH (or any) fd of its node: the broker opens it itself */
+        BROKER_SLOT_TREE,   /* directory */
+        _BROKER_SLOT_KIND_MAX,
+} BrokerSlotKind;
+
+typedef enum BrokerCreateFlags {
+        BROKER_CREATE_DETACHED = 1 << 0, /* no mount point: the mount fd goes to the client */
+        _BROKER_CREATE_FLAGS_ALL = 1,
+} BrokerCreateFlags;
+
+#define BROKER_NAME_MAX 256
+#define BROKER_OPTIONS_MAX 1024
+
+typedef struct BrokerCreate {
+        uint32_t policy_generation; /* of the table that type_index refers to; another than the current: -ESTALE */
+        uint32_t type_index;
+        uint32_t flags;
+        uint32_t options;  /* PolicyOption bits asked for */
+        uint32_t max_read;
+        uint32_t blksize;
+        uint32_t slots[POLICY_SLOTS_MAX]; /* BrokerSlotKind; each but EMPTY has one fd, in this order, after the mount point */
+        char source_name[BROKER_NAME_MAX];     /* for display only */
+        char mountpoint_name[BROKER_NAME_MAX]; /* for display only */
+        char server_options[BROKER_OPTIONS_MAX]; /* words that the type's ServerOptions= lists; the broker checks again */
+} BrokerCreate;
+
+typedef struct BrokerSendFile {
+        uint32_t what;  /* 0 = FUSE device, 1 + i = slot i */
+        uint32_t open_flags; /* access mode asked for: O_RDONLY, O_WRONLY or O_RDWR; more than the slot has: -EROFS */
+        uint32_t path_size; /* with the NUL; the path is echoed to the server byte by byte */
+        char path[4096];
+} BrokerSendFile;
+
+typedef struct BrokerMount {
+        uint32_t options; /* PolicyOption bits; may only add restrictions to what CREATE granted, else -EPERM */
+        uint32_t max_read;
+        uint32_t blksize;
+        uint32_t expected_format; /* 0, S_IFDIR or S_IFREG: what the server expects the mount point to be */
+        char fsname[BROKER_NAME_MAX]; /* mount source shown by the kernel: [A-Za-z0-9_./:+@-]+, checked by the broker */
+} BrokerMount;
+
+typedef enum BrokerEndHow {
+        BROKER_END_UNMOUNT, /* umount; -EBUSY leaves everything as it was */
+        BROKER_END_LAZY,    /* detach now; the server goes when the last user has left or after the stop deadline */
+        BROKER_END_ABORT,   /* abort the connection: blocked callers get ECONNABORTED; then detach and kill */
+        BROKER_END_CANCEL,  /* a mount that is not live yet: kill and give back */
+        _BROKER_END_MAX,
+} BrokerEndHow;
+
+typedef struct BrokerEnd {
+        uint32_t how;
+        uint32_t reserved;
+} BrokerEnd;
+
+typedef struct BrokerExplain {
+        uint32_t policy_generation;
+        uint32_t type_index;
+        uint32_t options;
+        uint32_t slot;     /* BrokerSlotKind of the source; its fd, if any, is the second one */
+        uint32_t as_other; /* bool: decide for the ids below and not for the caller */
+        uint32_t uid;
+        uint32_t gid;
+        uint32_t n_groups;
+        uint32_t groups[64];
+} BrokerExplain;
+
+typedef struct BrokerRequest {
+        uint32_t magic;
+        uint32_t operation;
+        uint64_t serial;   /* chosen by the manager, echoed */
+        uint64_t mount_id; /* 0 for CREATE and EXPLAIN */
+        union {
+                BrokerCreate create;
+                BrokerSendFile send_file;
+                BrokerMount mount;
+                BrokerEnd end;
+                BrokerExplain explain;
+        };
+} BrokerRequest;
+
+/* What a live mount is, for the manager and, after a restart, for the next manager. */
+typedef struct BrokerRecord {
+        uint64_t mount_id;
+        uint64_t created_usec;   /* CLOCK_BOOTTIME */
+        uint64_t live_usec;      /* CLOCK_BOOTTIME, 0 before */
+        uint64_t kernel_mount_id;/* STATX_MNT_ID_UNIQUE where the kernel has it, else the old mount id; 0 before */
+        uint32_t mount_id_unique;/* bool: which of the two */
+        uint32_t connection;     /* minor of st_dev: /sys/fs/fuse/connections/N */
+        uint32_t policy_generation;
+        uint32_t type_index;     /* in that generation */
+        char type_name[POLICY_NAME_MAX];
+        uint32_t uid;            /* caller */
+        uint32_t gid;
+        uint32_t flags;          /* BrokerCreateFlags */
+        uint32_t options;        /* PolicyOption bits in force */
+        uint32_t max_read;
+        uint32_t blksize;
+        uint32_t slots[POLICY_SLOTS_MAX];
+        uint32_t device_major;   /* of the source, if it is a device */
+        uint32_t device_minor;
+        uint64_t device_size;
+        int32_t server_pid;      /* in the broker's pid namespace; for display only */
+        uint32_t server_uid;
+        uint32_t sync_init;      /* bool: FUSE_INIT is answered inside the mount call; reply to the server's MOUNT first */
+        uint32_t foreign_namespace; /* bool: the caller's user namespace is not the broker's */
+        char cgroup[128];        /* display: where limits are held, "" if nowhere */
+        char source_name[BROKER_NAME_MAX];
+        char mountpoint_name[BROKER_NAME_MAX];
+        char server_options[BROKER_OPTIONS_MAX];
+} BrokerRecord;
+
+/* Why something was refused: which rule, and the numbers for the message. */
+typedef struct BrokerRefusal {
+        uint32_t refusal; /* Refusal, policy/authorize.h */
+        PolicyPlace place; /* string offset in the table of policy_generation */
+        uint32_t policy_generation;
+        uint32_t options; /* for REFUSAL_OPTION */
+        uint32_t device_major;
+        uint32_t device_minor;
+        uint64_t holder;  /* id of the fused mount that holds the device, 0 if it is somebody else */
+} BrokerRefusal;
+
+typedef struct BrokerQueryReply {
+        uint32_t waiting;      /* requests that the kernel has not got an answer for */
+        uint32_t n_fds;        /* descriptors that the broker holds for this mount */
+        uint64_t memory_bytes; /* of the server's cgroup, 0 if not known */
+        uint32_t n_processes;  /* likewise */
+        uint32_t reserved;
+} BrokerQueryReply;
+
+typedef struct BrokerReply {
+        uint32_t magic;
+        uint32_t operation; /* of the request; a reply has bit 31 clear, an event has it set */
+        uint64_t serial;
+        uint64_t mount_id;
+        int32_t error;      /* 0 or negative errno; -EACCES means refused, see refusal */
+        uint32_t stage;     /* BrokerStage at which a CREATE, SPAWN or MOUNT failed, for the message */
+        BrokerRefusal refusal;
+        union {
+                BrokerRecord record; /* CREATE, SPAWN, MOUNT */
+                BrokerQueryReply query;
+        };
+} BrokerReply;
+
+typedef enum BrokerStage {
+        BROKER_STAGE_NONE,
+        BROKER_STAGE_IDENTITY,
+        BROKER_STAGE_SOURCE,
+        BROKER_STAGE_MOUNTPOINT,
+        BROKER_STAGE_FUSE_DEVICE,
+        BROKER_STAGE_SANDBOX,
+        BROKER_STAGE_CGROUP,
+        BROKER_STAGE_EXEC,
+        BROKER_STAGE_FSOPEN,
+        BROKER_STAGE_FSCONFIG,
+        BROKER_STAGE_SUPERBLOCK, /* the kernel refused to create it, or FUSE_INIT failed inside */
+        BROKER_STAGE_INIT,       /* FUSE_INIT was not answered in time, or refused */
+        BROKER_STAGE_ATTACH,
+        _BROKER_STAGE_MAX,
+} BrokerStage;
+
+typedef enum BrokerEventKind {
+        BROKER_EVENT_START,      /* first message to a new manager. fds: listening control socket, policy table, [journal] */
+        BROKER_EVENT_ADOPT,      /* a live mount from before. fds: stderr */
+        BROKER_EVENT_ADOPTED,    /* no more of them */
+        BROKER_EVENT_POLICY,     /* a new table. fds: policy table */
+        BROKER_EVENT_SERVER_EXIT,/* the server process has ended; the broker is already taking the mount down */
+        BROKER_EVENT_ENDED,      /* everything that the mount held is given back; its id will not come again */
+        _BROKER_EVENT_MAX,
+} BrokerEventKind;
+
+#define BROKER_EVENT_BIT 0x80000000U
+
+typedef enum BrokerEndReason {
+        BROKER_REASON_UNMOUNTED,   /* by request, or with umount(8), or the last reference to a detached mount is gone */
+        BROKER_REASON_SERVER_EXIT, /* the server ended by itself while mounted, or before */
+        BROKER_REASON_ABORTED,
+        BROKER_REASON_CANCELLED,   /* by the manager, before it was live */
+        BROKER_REASON_FAILED,      /* a step of CREATE, SPAWN or MOUNT failed */
+        BROKER_REASON_DEADLINE,    /* a deadline of the type passed */
+        _BROKER_REASON_MAX,
+} BrokerEndReason;
+
+typedef struct BrokerEvent {
+        uint32_t magic;
+        uint32_t kind;    /* BrokerEventKind | BROKER_EVENT_BIT: at the same place as BrokerReply.operation */
+        uint64_t mount_id;
+        uint32_t policy_generation; /* START, POLICY */
+        uint32_t reason;     /* ENDED: BrokerEndReason */
+        int32_t exit_code;   /* SERVER_EXIT, ENDED: CLD_EXITED.., 0 if it never ran */
+        int32_t exit_status; /* exit status or signal */
+        BrokerRecord record; /* ADOPT */
+} BrokerEvent;
+
+/* The exact size of a request of this operation, 0 for an unknown one. */
+size_t broker_request_size(uint32_t operation);
+/* Checks what can be checked without state: magic, size, enums, bits, terminated strings. 0 or -EBADMSG. Pure; fuzzed. */
+int broker_request_validate(const BrokerRequest *request, size_t size) _must_check_;
+/* How many descriptors a valid request must carry. */
+size_t broker_request_n_fds(const BrokerRequest *request);
+/* The same for what the manager receives. */
+int broker_reply_validate(const void *message, size_t size, bool *ret_is_event) _must_check_;
+
+const char *broker_operation_to_string(BrokerOperation operation);
+const char *broker_stage_to_string(BrokerStage stage);
+const char *broker_end_reason_to_string(BrokerEndReason reason);
