@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Kernel interfaces that Debian 12's headers do not have yet, with the version that brought them. All are probed at run
+ * time: a kernel without one answers ENOSYS, ENOTTY or ENOPROTOOPT. */
+
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x00004000U /* Linux 6.8 */
+#endif
+#ifndef FUSE_DEV_IOC_SYNC_INIT
+#define FUSE_DEV_IOC_SYNC_INIT _IO(229, 3) /* Linux 6.18 */
+#endif
+
+/* statmount(2), Linux 6.8 (include/uapi/linux/mount.h). Only what fused asks for. */
+#define KERNEL_NR_STATMOUNT 457
+#define KERNEL_NR_LISTMOUNT 458
+#define KERNEL_STATMOUNT_SB_BASIC 0x01U
+#define KERNEL_STATMOUNT_MNT_BASIC 0x02U
+#define KERNEL_STATMOUNT_MNT_POINT 0x10U
+
+typedef struct KernelMountRequest { /* struct mnt_id_req, first version: 24 bytes */
+        uint32_t size;
+        uint32_t spare;
+        uint64_t mnt_id;
+        uint64_t param;
+} KernelMountRequest;
+
+typedef struct KernelStatmount { /* struct statmount: 512 bytes, then strings */
+        uint32_t size;
+        uint32_t mnt_opts;
+        uint64_t mask;
+        uint32_t sb_dev_major;
+        uint32_t sb_dev_minor;
+        uint64_t sb_magic;
+        uint32_t sb_flags;
+        uint32_t fs_type;
+        uint64_t mnt_id;
+        uint64_t mnt_parent_id;
+        uint32_t mnt_id_old;
+        uint32_t mnt_parent_id_old;
+        uint64_t mnt_attr;
+        uint64_t mnt_propagation;
+        uint64_t mnt_peer_group;
+        uint64_t mnt_master;
+        uint64_t propagate_from;
+        uint32_t mnt_root;
+        uint32_t mnt_point;
+        uint64_t spare[50];
+        char strings[];
+} KernelStatmount;
+_Static_assert(sizeof(KernelStatmount) == 512, "struct statmount is 512 bytes");

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The host's places and the FUSE control file system. See host.h. */
+
+#include "broker/host.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+
+/* A detached mount of our own: /sys/fs/fuse/connections may not be mounted, or something else may be mounted over it. */
+static int open_fusectl(void) {
+        _cleanup_fd_ int context = -EBADF;
+        int r;
+
+        context = RET_NERRNO(fsopen("fusectl", FSOPEN_CLOEXEC));
+        if (context < 0)
+                return context;
+        r = RET_NERRNO(fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+        if (r < 0)
+                return r;
+        return RET_NERRNO(fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+}
+
+int host_open(Host *host) {
+        struct stat st;
+        int r;
+
+        *host = HOST_NULL;
+        host->proc_fd = RET_NERRNO(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (host->proc_fd < 0)
+                return log_errno(host->proc_fd, "cannot open /proc: %s", strerror(-host->proc_fd));
+        host->dev_fd = RET_NERRNO(open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (host->dev_fd < 0)
+                return log_errno(host->dev_fd, "cannot open /dev: %s", strerror(-host->dev_fd));
+        host->mount_ns_fd = RET_NERRNO(openat(host->proc_fd, "self/ns/mnt", O_RDONLY | O_CLOEXEC));
+        if (host->mount_ns_fd < 0)
+                return log_errno(host->mount_ns_fd, "cannot open our mount namespace: %s", strerror(-host->mount_ns_fd));
+        r = RET_NERRNO(fstat(host->mount_ns_fd, &st));
+        if (r < 0)
+                return r;
+        host->mount_ns_inode = st.st_ino;
+
+        host->fusectl_fd = open_fusectl();
+        if (host->fusectl_fd < 0)
+                log_warning("no FUSE control file system (%s): a hanging server can only be killed, not its connection aborted",
+                            strerror(-host->fusectl_fd));
+        return 0;
+}
+
+void host_done(Host *host) {
+        host->proc_fd = fd_close(host->proc_fd);
+        host->dev_fd = fd_close(host->dev_fd);
+        host->mount_ns_fd = fd_close(host->mount_ns_fd);
+        host->fusectl_fd = fd_close(host->fusectl_fd);
+}
+
+int host_connection_abort(const Host *host, uint32_t connection) {
+        char path[32];
+
+        if (host->fusectl_fd < 0)
+                return -EOPNOTSUPP;
+        (void) snprintf(path, sizeof path, "%u/abort", connection);
+        return fd_write_file_at(host->fusectl_fd, path, "1");
+}
+
+int host_connection_waiting(const Host *host, uint32_t connection, uint32_t *ret_waiting) {
+        char path[32], text[32];
+        ssize_t n;
+
+        if (host->fusectl_fd < 0)
+                return -EOPNOTSUPP;
+        (void) snprintf(path, sizeof path, "%u/waiting", connection);
+        n = fd_read_file_at(host->fusectl_fd, path, text, sizeof text);
+        if (n < 0)
+                return (int) n;
+        *ret_waiting = (uint32_t) strtoul(text, NULL, 10);
+        return 0;
+}
+
+int host_reopen(const Host *host, int fd, int flags) {
+        char path[32];
+
+        (void) snprintf(path, sizeof path, "self/fd/%d", fd);
+        return RET_NERRNO(openat(host->proc_fd, path, flags | O_CLOEXEC | O_NOCTTY));
+}
+
+int host_mount_id_of_fd(const Host *host, int fd, uint64_t *ret) {
+        char path[32], text[1024];
+        const char *field;
+        ssize_t n;
+
+        (void) snprintf(path, sizeof path, "self/fdinfo/%d", fd);
+        n = fd_read_file_at(host->proc_fd, path, text, sizeof text);
+        if (n < 0)
+                return (int) n;
+        field = strstr(text, "mnt_id:");
+        if (!field)
+                return -ENODATA;
+        *ret = strtoull(field + strlen("mnt_id:"), NULL, 10);
+        return 0;
+}

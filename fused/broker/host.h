@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The places of the host that the broker needs, each resolved once at start and then only reached through its fd: after
+ * that, no path is looked up from a root directory that somebody could have changed. */
+
+#include <sys/types.h>
+
+#include "base/macro.h"
+
+typedef struct Host {
+        int proc_fd;  /* owned: /proc */
+        int dev_fd;   /* owned: /dev */
+        int mount_ns_fd; /* owned: the broker's own mount namespace */
+        int fusectl_fd;  /* owned: root of a detached mount of the fusectl file system; -EBADF if the kernel has none */
+        ino_t mount_ns_inode;
+} Host;
+#define HOST_NULL ((Host){-EBADF, -EBADF, -EBADF, -EBADF, 0})
+
+int host_open(Host *host) _must_check_;
+void host_done(Host *host);
+
+/* The FUSE connection of that number (minor of st_dev). -ENOENT when it is gone. */
+int host_connection_abort(const Host *host, uint32_t connection) _must_check_;
+int host_connection_waiting(const Host *host, uint32_t connection, uint32_t *ret_waiting) _must_check_;
+
+/* Opens the file behind a descriptor anew (with these open flags), through our own /proc. */
+int host_reopen(const Host *host, int fd, int flags) _must_check_;
+
+/* "mnt_id:" of /proc/self/fdinfo: the mount a descriptor is on, without asking its file system. */
+int host_mount_id_of_fd(const Host *host, int fd, uint64_t *ret) _must_check_;

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A mount's way down. There is one: whatever the reason, the mount is detached, the connection dropped, the server ended and
+ * reaped, and only then is everything given back and the end reported.
+ *
+ *   mount_end() -> detach (worker) -> drop connection -> server exits, or is killed at its deadline -> mount_free() */
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "broker/manager-link.h"
+#include "broker/mount.h"
+
+#define UNMOUNT_USEC (10 * USEC_PER_SEC)
+#define KILL_AGAIN_USEC (5 * USEC_PER_SEC)
+
+static void end_server(Mount *mount);
+
+/* The kernel has shut the connection down: the last reference to the superblock is gone, or it was aborted. */
+static bool is_disconnected(const Mount *mount) {
+        struct pollfd p = {.fd = mount->fuse_fd};
+
+        return mount->fuse_fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
+static void kill_server(Mount *mount) {
+        if (mount->server_pidfd >= 0)
+                (void) pidfd_send_signal(mount->server_pidfd, SIGKILL, NULL, 0);
+        if (mount->cgroup)
+                cgroup_kill(mount->cgroup);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+        Mount *mount = userdata;
+        unsigned long long id = mount->record.mount_id;
+
+        mount->deadline = sd_event_source_disable_unref(mount->deadline);
+        if (mount->state != MOUNT_ENDING) {
+                log_warning("mount %llu: nothing has happened in state %s, taking it down", id, mount_state_to_string(mount->state));
+                mount_end(mount, BROKER_REASON_DEADLINE, /* graceful= */ false);
+                return 0;
+        }
+        if (mount->graceful)
+                log_warning("mount %llu: server %d has not ended in time, killing it", id, mount->server_pid);
+        else
+                log_error("mount %llu: server %d is killed but not gone", id, mount->server_pid);
+        mount->graceful = false;
+        if (mount->record.live_usec > 0)
+                (void) host_connection_abort(&mount->broker->host, mount->record.connection); /* frees who waits for it */
+        kill_server(mount);
+        mount_arm(mount, KILL_AGAIN_USEC);
+        return 0;
+}
+
+void mount_arm(Mount *mount, uint64_t usec) {
+        int r;
+
+        mount->deadline = sd_event_source_disable_unref(mount->deadline);
+        r = sd_event_add_time_relative(mount->broker->event, &mount->deadline, CLOCK_MONOTONIC, usec, USEC_PER_MSEC, on_deadline, mount);
+        if (r < 0)
+                log_error("mount %llu: no deadline can be set: %s", (unsigned long long) mount->record.mount_id, strerror(-r));
+}
+
+/* Gives everything back. The end is reported after that, so that who waits for it finds nothing left. */
+void mount_free(Mount *mount) {
+        Broker *broker = mount->broker;
+        BrokerEvent event = {
+                .mount_id = mount->record.mount_id,
+                .reason = mount->reason,
+                .exit_code = mount->exit_code,
+                .exit_status = mount->exit_status,
+        };
+
+        mount->worker = worker_link_cancel(mount->worker);
+        mount->unmounter = worker_link_cancel(mount->unmounter);
+        (void) sd_event_source_disable_unref(mount->server_child);
+        (void) sd_event_source_disable_unref(mount->deadline);
+        mount->cgroup = cgroup_free(mount->cgroup);
+        identity_done(&mount->identity);
+        int *const held[] = {&mount->caller_fd, &mount->mountpoint_fd, &mount->mount_ns_fd, &mount->fuse_fd,
+                             &mount->channel_fd, &mount->stderr_fd, &mount->server_pidfd};
+        for (size_t i = 0; i < ELEMENTSOF(held); i++)
+                *held[i] = fd_close(*held[i]);
+        fd_close_many(mount->slot_fds, POLICY_SLOTS_MAX);
+        mount->policy = policy_unref(mount->policy);
+
+        *mount->previous = mount->next;
+        if (mount->next)
+                mount->next->previous = mount->previous;
+        broker->n_mounts--;
+        free(mount);
+
+        manager_event(broker, &event, BROKER_EVENT_ENDED, NULL, 0);
+        if (broker->stopping && broker->n_mounts == 0)
+                (void) sd_event_exit(broker->event, 0);
+}
+
+static void on_detached(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {
+        Mount *mount = userdata;
+
+        mount->unmounter = NULL;
+        if (report->error < 0)
+                log_warning("mount %llu: could not be detached from %s: %s", (unsigned long long) mount->record.mount_id,
+                            mount->mount_ns_fd >= 0 ? "its namespace" : "its mount point", strerror(-report->error));
+        mount->attached = false;
+        end_server(mount);
+}
+
+static int start_unmount(Mount *mount, bool lazy, worker_report_t on_report) {
+        WorkerJob job = {
+                .kind = WORKER_UNMOUNT,
+                .host = &mount->broker->host,
+                .mountpoint_fd = mount->mountpoint_fd,
+                .mount_ns_fd = mount->mount_ns_fd,
+                .kernel_mount_id = mount->record.kernel_mount_id,
+                .mount_id_unique = mount->record.mount_id_unique,
+                .lazy = lazy,
+        };
+
+        return worker_link_new(mount->broker, &job, UNMOUNT_USEC, on_report, mount, &mount->unmounter);
+}
+
+/* The mount is nowhere any more (or never was). */
+static void end_server(Mount *mount) {
+        mount->fuse_fd = fd_close(mount->fuse_fd);
+        if (mount->server_pid == 0) {
+                mount_free(mount);
+                return;
+        }
+        if (mount->graceful)
+                mount_arm(mount, mount->type->stop_usec);
+        else {
+                kill_server(mount);
+                mount_arm(mount, KILL_AGAIN_USEC);
+        }
+}
+
+void mount_end(Mount *mount, BrokerEndReason reason, bool graceful) {
+        BrokerRequest request = {.operation = mount->operation, .serial = mount->serial, .mount_id = mount->record.mount_id};
+        BrokerReply reply = {.error = -ECANCELED, .record = mount->record};
+        bool was_live = mount->state == MOUNT_LIVE;
+
+        if (mount->state == MOUNT_ENDING)
+                return;
+        mount->state = MOUNT_ENDING;
+        mount->reason = reason;
+        mount->graceful = graceful;
+        mount->worker = worker_link_cancel(mount->worker);
+        mount->unmounter = worker_link_cancel(mount->unmounter);
+        if (mount->has_request) {
+                mount->has_request = false;
+                manager_reply(mount->broker, &request, &reply, NULL, 0);
+        }
+        if (was_live && !graceful)
+                (void) host_connection_abort(&mount->broker->host, mount->record.connection);
+        if (mount->attached && start_unmount(mount, /* lazy= */ true, on_detached) >= 0)
+                return;
+        end_server(mount);
+}
+
+int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        Mount *mount = userdata;
+        BrokerEvent event = {.mount_id = mount->record.mount_id, .exit_code = info->si_code, .exit_status = info->si_status};
+
+        mount->exit_code = info->si_code;
+        mount->exit_status = info->si_status;
+        mount->server_pid = 0;
+        mount->server_pidfd = fd_close(mount->server_pidfd);
+        mount->server_child = sd_event_source_disable_unref(mount->server_child);
+        manager_event(mount->broker, &event, BROKER_EVENT_SERVER_EXIT, NULL, 0);
+
+        if (mount->state == MOUNT_LIVE && mount->unmounter)
+                return 0; /* it left because it is being unmounted; the worker's report comes next and decides */
+        if (mount->state != MOUNT_ENDING) {
+                bool unmounted = mount->state == MOUNT_LIVE && is_disconnected(mount);
+                mount_end(mount, unmounted ? BROKER_REASON_UNMOUNTED : BROKER_REASON_SERVER_EXIT, /* graceful= */ false);
+        } else if (!mount->unmounter) /* else it is freed once it is detached */
+                mount_free(mount);
+        return 0;
+}
+
+static void on_unmounted(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {
+        Mount *mount = userdata;
+        BrokerRequest request = {.operation = BROKER_END, .serial = mount->serial, .mount_id = mount->record.mount_id};
+        BrokerReply reply = {.error = report->error, .record = mount->record};
+
+        mount->unmounter = NULL;
+        mount->has_request = false;
+        manager_reply(mount->broker, &request, &reply, NULL, 0);
+        if (report->error < 0) {
+                if (mount->server_pid == 0) /* it has ended meanwhile */
+                        mount_end(mount, BROKER_REASON_SERVER_EXIT, /* graceful= */ false);
+                return; /* busy: everything is as it was */
+        }
+        mount->attached = false;
+        mount_end(mount, BROKER_REASON_UNMOUNTED, /* graceful= */ true);
+}
+
+/* Safe: it can only take down what fused itself has made, by identity; nothing of the host is named. */
+void mount_request_end(Mount *mount, const BrokerRequest *request) {
+        BrokerEndHow how = request->end.how;
+        BrokerReply reply = {.record = mount->record};
+        bool live = mount->state == MOUNT_LIVE;
+
+        if ((how == BROKER_END_UNMOUNT || how == BROKER_END_LAZY) && live && mount->attached && !mount->unmounter) {
+                reply.error = start_unmount(mount, how == BROKER_END_LAZY, on_unmounted);
+                if (reply.error >= 0) {
+                        mount->serial = request->serial;
+                        mount->operation = BROKER_END;
+                        mount->has_request = true;
+                        return;
+                }
+        } else if (how == BROKER_END_UNMOUNT && live && (mount->unmounter || !is_disconnected(mount)))
+                reply.error = -EBUSY; /* detached: its holders end it; or somebody else is at it */
+        manager_reply(mount->broker, request, &reply, NULL, 0);
+        if (reply.error < 0)
+                return;
+        mount_end(mount, how == BROKER_END_CANCEL ? BROKER_REASON_CANCELLED : how == BROKER_END_ABORT ? BROKER_REASON_ABORTED : BROKER_REASON_UNMOUNTED,
+                  /* graceful= */ how == BROKER_END_UNMOUNT && live);
+}
+
+void mounts_check(Broker *broker) {
+        for (Mount *mount = broker->mounts, *next; mount; mount = next) {
+                next = mount->next;
+                if (mount->state == MOUNT_LIVE && !mount->unmounter && is_disconnected(mount))
+                        mount_end(mount, BROKER_REASON_UNMOUNTED, /* graceful= */ true);
+        }
+}
+
+void mounts_cancel_pending(Broker *broker) {
+        for (Mount *mount = broker->mounts, *next; mount; mount = next) {
+                next = mount->next;
+                mount->has_request = false; /* nobody is there to hear it */
+                if (mount->state != MOUNT_LIVE)
+                        mount_end(mount, BROKER_REASON_CANCELLED, /* graceful= */ false);
+        }
+}

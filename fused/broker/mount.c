@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A mount's way up: CREATE, SPAWN, SEND_FILE, MOUNT. Its way down is in mount-end.c. Each operation says why it is safe for a
+ * caller that is not trusted. */
+
+#include "broker/mount.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "broker/manager-link.h"
+#include "broker/roots.h"
+#include "policy/options.h"
+#include "wire/service.h"
+
+#define PREPARE_USEC (10 * USEC_PER_SEC) /* a worker's first half: what a client's file systems and devices may take */
+#define MARGIN_USEC (5 * USEC_PER_SEC)   /* beyond what the manager allows for its own steps; it should act first */
+
+static const char *const state_names[_MOUNT_STATE_MAX] = {
+        [MOUNT_CREATING] = "creating",
+        [MOUNT_CREATED] = "created",
+        [MOUNT_SPAWNED] = "spawned",
+        [MOUNT_MOUNTING] = "mounting",
+        [MOUNT_LIVE] = "live",
+        [MOUNT_ENDING] = "ending",
+};
+
+const char *mount_state_to_string(MountState state) {
+        return state_names[state];
+}
+
+static uint64_t boottime_usec(void) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_BOOTTIME, &now);
+        return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
+}
+
+static void enter_state(Mount *mount, MountState state) {
+        log_debug("mount %llu: %s -> %s", (unsigned long long) mount->record.mount_id, state_names[mount->state], state_names[state]);
+        mount->state = state;
+}
+
+Mount *mount_find(Broker *broker, uint64_t mount_id) {
+        for (Mount *mount = broker->mounts; mount; mount = mount->next)
+                if (mount->record.mount_id == mount_id)
+                        return mount;
+        return NULL;
+}
+
+static void answer(Mount *mount, int error, const WorkerReport *report, const int *fds, size_t n_fds) {
+        BrokerRequest request = {.operation = mount->operation, .serial = mount->serial, .mount_id = mount->record.mount_id};
+        BrokerReply reply = {.error = error, .record = mount->record};
+
+        if (!mount->has_request)
+                return;
+        mount->has_request = false;
+        if (report) {
+                reply.stage = report->stage;
+                reply.refusal = (BrokerRefusal){
+                        .refusal = report->refusal,
+                        .place = report->place,
+                        .policy_generation = mount->record.policy_generation,
+                        .options = report->options,
+                        .device_major = report->device.major,
+                        .device_minor = report->device.minor,
+                };
+        }
+        if (reply.refusal.refusal == REFUSAL_DEVICE_BUSY)
+                for (Mount *other = mount->broker->mounts; other; other = other->next)
+                        if (other != mount && other->record.device_size > 0 && other->record.device_major == reply.refusal.device_major &&
+                            other->record.device_minor == reply.refusal.device_minor)
+                                reply.refusal.holder = other->record.mount_id;
+        manager_reply(mount->broker, &request, &reply, fds, n_fds);
+}
+
+/* Answers with the failure and takes the mount down. */
+static void fail(Mount *mount, int error, const WorkerReport *report) {
+        answer(mount, error, report, NULL, 0);
+        mount_end(mount, error == -ETIMEDOUT ? BROKER_REASON_DEADLINE : BROKER_REASON_FAILED, /* graceful= */ false);
+}
+
+static void expect_answer(Mount *mount, const BrokerRequest *request) {
+        mount->serial = request->serial;
+        mount->operation = request->operation;
+        mount->has_request = true;
+}
+
+/* ---- CREATE --------------------------------------------------------------------------------------------------------- */
+
+/* A uid that no live server has; the manager's own is never given away. */
+static int take_uid(Broker *broker, uint32_t *ret) {
+        const PolicyTable *table = policy_table(broker->policy);
+
+        for (uint32_t tries = 0; tries < table->uid_count; tries++) {
+                uint32_t uid = table->uid_first + broker->next_uid++ % table->uid_count;
+                bool taken = uid == table->manager_uid || uid == table->manager_gid;
+                for (Mount *mount = broker->mounts; mount && !taken; mount = mount->next)
+                        taken = mount->record.server_uid == uid;
+                if (!taken) {
+                        *ret = uid;
+                        return 0;
+                }
+        }
+        return -EUSERS;
+}
+
+static Mount *mount_new(Broker *broker, const BrokerRequest *request, const PolicyType *type) {
+        const BrokerCreate *create = &request->create;
+        Mount *mount = calloc(1, sizeof *mount);
+
+        if (!mount)
+                return NULL;
+        mount->broker = broker;
+        mount->policy = policy_ref(broker->policy);
+        mount->type = type;
+        mount->identity = IDENTITY_NULL;
+        mount->caller_fd = mount->mountpoint_fd = mount->mount_ns_fd = mount->fuse_fd = -EBADF;
+        mount->channel_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
+        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                mount->slot_fds[i] = -EBADF;
+        mount->record = (BrokerRecord){
+                .mount_id = ++broker->next_mount_id,
+                .created_usec = boottime_usec(),
+                .policy_generation = create->policy_generation,
+                .type_index = create->type_index,
+                .flags = create->flags,
+                .options = create->options | (type->read_only ? POLICY_OPTION_RO : 0),
+                .max_read = create->max_read,
+                .blksize = create->blksize,
+        };
+        memcpy(mount->record.type_name, type->name, sizeof mount->record.type_name);
+        memcpy(mount->record.slots, create->slots, sizeof mount->record.slots);
+        memcpy(mount->record.source_name, create->source_name, sizeof create->source_name);
+        memcpy(mount->record.mountpoint_name, create->mountpoint_name, sizeof create->mountpoint_name);
+        memcpy(mount->record.server_options, create->server_options, sizeof create->server_options);
+
+        mount->next = broker->mounts;
+        mount->previous = &broker->mounts;
+        if (mount->next)
+                mount->next->previous = &mount->next;
+        broker->mounts = mount;
+        broker->n_mounts++;
+        return mount;
+}
+
+static void on_prepared_or_live(const WorkerReport *report, int *fds, size_t n_fds, void *userdata);
+
+static int start_mount_worker(Mount *mount) {
+        WorkerJob job = {
+                .kind = WORKER_MOUNT,
+                .host = &mount->broker->host,
+                .table = policy_table(mount->policy),
+                .type = mount->type,
+                .identity = &mount->identity,
+                .caller_fd = mount->caller_fd,
+                .options = mount->record.options,
+                .server_options = mount->record.server_options,
+                .server_uid = mount->record.server_uid,
+                .mountpoint_fd = mount->mountpoint_fd,
+                .mount_ns_fd = -EBADF,
+        };
+
+        memcpy(job.slot_fds, mount->slot_fds, sizeof job.slot_fds);
+        memcpy(job.slot_kinds, mount->record.slots, sizeof job.slot_kinds);
+        return worker_link_new(mount->broker, &job, PREPARE_USEC, on_prepared_or_live, mount, &mount->worker);
+}
+
+static void refuse_create(Broker *broker, const BrokerRequest *request, int error, Refusal refusal) {
+        BrokerReply reply = {
+                .error = error,
+                .stage = BROKER_STAGE_IDENTITY,
+                .refusal = {.refusal = (uint32_t) refusal, .policy_generation = policy_generation(broker->policy)},
+        };
+        manager_reply(broker, request, &reply, NULL, 0);
+}
+
+/* Safe: who asks is read from the socket; every descriptor is looked at by a worker that may hang instead of us; the source
+ * and mount point are what the client could open itself, or a device that policy grants to this very user; names and
+ * server options are only kept. Race: none, nothing is looked up by a path. */
+void mount_create(Broker *broker, const BrokerRequest *request, int *fds) {
+        const BrokerCreate *create = &request->create;
+        const PolicyTable *table = policy_table(broker->policy);
+        const PolicyType *type = NULL;
+        size_t n = 0;
+        int r;
+
+        if (create->policy_generation != policy_generation(broker->policy))
+                return refuse_create(broker, request, -ESTALE, REFUSAL_NONE);
+        type = policy_type(table, create->type_index);
+        if (!type)
+                return refuse_create(broker, request, -EACCES, REFUSAL_NO_SUCH_TYPE);
+        if (broker->n_mounts >= table->max_mounts || broker->stopping)
+                return refuse_create(broker, request, -EACCES, REFUSAL_QUOTA_TOTAL);
+
+        Mount *mount = mount_new(broker, request, type);
+        if (!mount)
+                return refuse_create(broker, request, -ENOMEM, REFUSAL_NONE);
+        expect_answer(mount, request);
+        mount->caller_fd = TAKE_FD(fds[n]);
+        n++;
+        if (!(create->flags & BROKER_CREATE_DETACHED)) {
+                mount->mountpoint_fd = TAKE_FD(fds[n]);
+                n++;
+        }
+        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                if (create->slots[i] != BROKER_SLOT_EMPTY) {
+                        mount->slot_fds[i] = TAKE_FD(fds[n]);
+                        n++;
+                }
+
+        WorkerReport report = {.stage = BROKER_STAGE_IDENTITY};
+        r = identity_from_socket(mount->caller_fd, broker->control_path, &mount->identity);
+        if (r < 0)
+                return fail(mount, r, &report);
+        mount->record.uid = mount->identity.uid;
+        mount->record.gid = mount->identity.gid;
+        r = take_uid(broker, &mount->record.server_uid);
+        if (r < 0) {
+                report.refusal = REFUSAL_QUOTA_TOTAL;
+                return fail(mount, -EACCES, &report);
+        }
+        r = start_mount_worker(mount);
+        if (r < 0)
+                return fail(mount, r, &report);
+}
+
+static void on_prepared(Mount *mount, const WorkerReport *report, int *fds, size_t n_fds) {
+        size_t n = 0;
+
+        mount->caller_fd = fd_close(mount->caller_fd);
+        identity_done(&mount->identity); /* the pidfd has done its work; ids are in the record */
+        mount->fuse_fd = TAKE_FD(fds[n]);
+        n++;
+        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                if (mount->record.slots[i] != BROKER_SLOT_EMPTY) {
+                        (void) fd_close(mount->slot_fds[i]); /* the client's, replaced by what the server is to get */
+                        mount->slot_fds[i] = TAKE_FD(fds[n]);
+                        n++;
+                }
+        if (report->foreign_mount_ns)
+                mount->mount_ns_fd = TAKE_FD(fds[n]);
+        mount->record.options = report->options;
+        mount->record.sync_init = report->sync_init;
+        mount->record.foreign_namespace = report->foreign_user_ns;
+        mount->record.device_major = report->device.major;
+        mount->record.device_minor = report->device.minor;
+        mount->record.device_size = report->device.size;
+        enter_state(mount, MOUNT_CREATED);
+        mount_arm(mount, mount->type->start_usec + MARGIN_USEC);
+        answer(mount, 0, report, NULL, 0);
+}
+
+static void on_live(Mount *mount, const WorkerReport *report, int *fds, size_t n_fds) {
+        mount->worker = NULL; /* it has ended itself */
+        mount->record.connection = report->connection;
+        mount->record.kernel_mount_id = report->kernel_mount_id;
+        mount->record.mount_id_unique = report->mount_id_unique;
+        mount->record.live_usec = boottime_usec();
+        mount->attached = mount->mountpoint_fd >= 0;
+        mount->deadline = sd_event_source_disable_unref(mount->deadline);
+        enter_state(mount, MOUNT_LIVE);
+        answer(mount, 0, report, fds, n_fds);
+}
+
+static void on_prepared_or_live(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {
+        Mount *mount = userdata;
+        size_t n_slots = 0;
+
+        if (report->error < 0) {
+                mount->worker = NULL;
+                return fail(mount, report->error, report);
+        }
+        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                n_slots += mount->record.slots[i] != BROKER_SLOT_EMPTY;
+        if (report->kind == WORKER_REPORT_PREPARED && mount->state == MOUNT_CREATING && n_fds == 1 + n_slots + !!report->foreign_mount_ns)
+                return on_prepared(mount, report, fds, n_fds);
+        if (report->kind == WORKER_REPORT_LIVE && mount->state == MOUNT_MOUNTING && n_fds == (mount->mountpoint_fd < 0))
+                return on_live(mount, report, fds, n_fds);
+        assert(!"a worker reports out of turn");
+}
+
+/* ---- SPAWN ---------------------------------------------------------------------------------------------------------- */
+
+static int make_channel(Mount *mount, int *ret_server_end) {
+        int pair[2], r;
+
+        if (mount->type->hand_over == POLICY_HAND_OVER_FD)
+                return *ret_server_end = fd_dup(mount->fuse_fd);
+        r = RET_NERRNO(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+        if (r < 0)
+                return r;
+        fd_refuse_rights(pair[0]); /* a server has nothing to send us */
+        mount->channel_fd = pair[0];
+        *ret_server_end = pair[1];
+        return 0;
+}
+
+static size_t list_slots(const Mount *mount, SpawnSlot *slots) {
+        const PolicyTable *table = policy_table(mount->policy);
+
+        for (uint32_t i = 0; i < mount->type->slots.count; i++) {
+                const PolicySlot *slot = policy_slot(table, mount->type, i);
+                slots[i] = (SpawnSlot){
+                        .path = policy_string(table, slot->path),
+                        .fd = mount->slot_fds[i],
+                        .writable = slot->writable && !(mount->record.options & POLICY_OPTION_RO),
+                        .tree = mount->record.slots[i] == BROKER_SLOT_TREE,
+                };
+        }
+        return mount->type->slots.count;
+}
+
+static int start_server(Mount *mount, uint32_t *ret_stage) {
+        Broker *broker = mount->broker;
+        _cleanup_fd_ int server_end = -EBADF, stderr_write = -EBADF;
+        SpawnSlot slots[POLICY_SLOTS_MAX];
+        int pipe_fds[2], root_fd, r;
+
+        *ret_stage = BROKER_STAGE_SANDBOX;
+        r = type_root_get(broker, mount->policy, mount->type, &root_fd);
+        if (r < 0)
+                return r;
+        r = make_channel(mount, &server_end);
+        if (r < 0)
+                return r;
+        r = RET_NERRNO(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK)); /* a server must not hang because nobody reads its words */
+        if (r < 0)
+                return r;
+        mount->stderr_fd = pipe_fds[0];
+        stderr_write = pipe_fds[1];
+        if (broker->cgroups) {
+                *ret_stage = BROKER_STAGE_CGROUP;
+                r = cgroup_new(broker->cgroups, mount->record.mount_id, mount->type, &mount->cgroup);
+                if (r < 0)
+                        return r;
+                (void) snprintf(mount->record.cgroup, sizeof mount->record.cgroup, "%s", cgroup_display(mount->cgroup));
+        }
+
+        SpawnRequest spawn = {
+                .table = policy_table(mount->policy),
+                .type = mount->type,
+                .root_ns_fd = root_fd,
+                .uid = mount->record.server_uid,
+                .host_ns_fd = broker->host.mount_ns_fd,
+                .channel_fd = server_end,
+                .stderr_fd = stderr_write,
+                .agent_fd = broker->agent_fd,
+                .slots = slots,
+                .n_slots = list_slots(mount, slots),
+                .server_options = mount->record.server_options,
+                .read_only = mount->record.options & POLICY_OPTION_RO,
+                .cgroup = mount->cgroup,
+        };
+        r = spawn_server(&spawn, &mount->server_pid, &mount->server_pidfd, ret_stage);
+        if (r < 0)
+                return r;
+        mount->record.server_pid = mount->server_pid;
+        *ret_stage = BROKER_STAGE_EXEC;
+        return sd_event_add_child(broker->event, &mount->server_child, mount->server_pid, WEXITED, mount_on_server_exit, mount);
+}
+
+/* Safe: what is run, as whom and in which sandbox is the type's, nothing of it the caller's but the listed server options,
+ * which become one argument of a program without any privilege. */
+void mount_spawn(Mount *mount, const BrokerRequest *request) {
+        WorkerReport report = {0};
+        int fds[2], r;
+
+        expect_answer(mount, request);
+        r = start_server(mount, &report.stage);
+        if (r < 0)
+                return fail(mount, r, &report);
+        enter_state(mount, MOUNT_SPAWNED);
+        fds[0] = mount->stderr_fd;
+        fds[1] = mount->channel_fd;
+        answer(mount, 0, NULL, fds, mount->channel_fd >= 0 ? 2 : 1);
+}
+
+/* ---- SEND_FILE ------------------------------------------------------------------------------------------------------ */
+
+static int send_file(Mount *mount, const BrokerSendFile *send) {
+        char packet[SERVICE_FILE_MAX];
+        const PolicySlot *slot;
+        int fd = mount->fuse_fd;
+        size_t size;
+
+        if (mount->channel_fd < 0)
+                return -ENOTCONN;
+        if (send->what > 0) {
+                uint32_t i = send->what - 1;
+                if (i >= mount->type->slots.count || mount->slot_fds[i] < 0)
+                        return -ENOENT;
+                slot = policy_slot(policy_table(mount->policy), mount->type, i);
+                if (send->open_flags != O_RDONLY && (!slot->writable || (mount->record.options & POLICY_OPTION_RO)))
+                        return -EROFS;
+                fd = mount->slot_fds[i];
+        }
+        size = service_build_file(packet, sizeof packet, 0, send->path);
+        if (size == 0)
+                return -ENAMETOOLONG;
+        return fd_send(mount->channel_fd, packet, size, &fd, 1);
+}
+
+/* Safe: only the FUSE device of this mount and its slots can be sent, and only to its own server; the path is echoed, not
+ * looked up. This is here so that the manager never holds a device. */
+void mount_send_file(Mount *mount, const BrokerRequest *request) {
+        expect_answer(mount, request);
+        answer(mount, send_file(mount, &request->send_file), NULL, NULL, 0);
+}
+
+/* ---- MOUNT ---------------------------------------------------------------------------------------------------------- */
+
+static bool fsname_is_valid(const char *name) {
+        return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:+@-") == strlen(name);
+}
+
+/* Options of restriction may be added, those that widen only what CREATE has granted. */
+static bool options_within(uint32_t wanted, uint32_t granted) {
+        const uint32_t widening = POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_SUID | POLICY_OPTION_DEV;
+        const uint32_t restricting = POLICY_OPTION_RO | POLICY_OPTION_NOEXEC | POLICY_OPTION_NOSYMFOLLOW | POLICY_OPTION_DEFAULT_PERMISSIONS;
+
+        return !(wanted & widening & ~granted) && !(granted & restricting & ~wanted);
+}
+
+/* Safe: options are bits that CREATE granted; the mount goes onto the descriptor that was checked then, or to the client as a
+ * descriptor; the superblock belongs to the caller's user namespace. */
+void mount_do(Mount *mount, const BrokerRequest *request) {
+        const BrokerMount *wanted = &request->mount;
+        WorkerReport report = {.stage = BROKER_STAGE_FSCONFIG};
+        WorkerGo go = {
+                .options = wanted->options,
+                .max_read = wanted->max_read,
+                .expected_format = wanted->expected_format,
+        };
+        int r;
+
+        expect_answer(mount, request);
+        if (!fsname_is_valid(wanted->fsname))
+                return answer(mount, -EINVAL, &report, NULL, 0);
+        if (!options_within(wanted->options, mount->record.options))
+                return answer(mount, -EPERM, &report, NULL, 0);
+        memcpy(go.fsname, wanted->fsname, sizeof go.fsname);
+        mount->record.options = wanted->options;
+        mount->record.max_read = wanted->max_read;
+        mount->record.blksize = wanted->blksize;
+
+        enter_state(mount, MOUNT_MOUNTING);
+        mount->deadline = sd_event_source_disable_unref(mount->deadline); /* the worker's own takes over */
+        r = worker_link_go(mount->worker, &go, mount->type->init_usec);
+        if (r < 0)
+                return fail(mount, r, &report);
+}
+
+/* ---- QUERY ---------------------------------------------------------------------------------------------------------- */
+
+void mount_query(Mount *mount, const BrokerRequest *request) {
+        BrokerReply reply = {0};
+        const int held[] = {mount->mountpoint_fd, mount->mount_ns_fd, mount->fuse_fd, mount->channel_fd, mount->stderr_fd, mount->server_pidfd};
+
+        if (mount->state == MOUNT_LIVE)
+                (void) host_connection_waiting(&mount->broker->host, mount->record.connection, &reply.query.waiting);
+        for (size_t i = 0; i < ELEMENTSOF(held); i++)
+                reply.query.n_fds += held[i] >= 0;
+        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                reply.query.n_fds += mount->slot_fds[i] >= 0;
+        if (mount->cgroup)
+                cgroup_usage(mount->cgroup, &reply.query.memory_bytes, &reply.query.n_processes);
+        manager_reply(mount->broker, request, &reply, NULL, 0);
+}

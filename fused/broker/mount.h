@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* One mount as the broker knows it: what it holds (descriptors, server process, cgroup, uid) and how far it is. What it is
+ * for, who waits for it and what is said about it is the manager's. */
+
+#include "broker/broker.h"
+#include "broker/identity.h"
+#include "broker/worker-link.h"
+#include "wire/broker.h"
+
+typedef enum MountState {
+        MOUNT_CREATING, /* the worker decides and opens */
+        MOUNT_CREATED,  /* it waits; nothing runs yet */
+        MOUNT_SPAWNED,  /* the server runs */
+        MOUNT_MOUNTING, /* the worker mounts and waits for FUSE_INIT */
+        MOUNT_LIVE,
+        MOUNT_ENDING,   /* everything is being given back */
+        _MOUNT_STATE_MAX,
+} MountState;
+
+struct Mount {
+        Broker *broker;  /* borrowed */
+        Mount *next, **previous; /* Broker.mounts */
+        MountState state;
+        BrokerRecord record;
+        Policy *policy;  /* owned reference: the generation it was made under */
+        const PolicyType *type; /* in that policy */
+
+        Identity identity;   /* owned */
+        int caller_fd;       /* owned until CREATED */
+        int mountpoint_fd;   /* owned; O_PATH of what is underneath, never of the served tree */
+        int slot_fds[POLICY_SLOTS_MAX]; /* owned: the client's, from CREATED on what the server gets */
+        int mount_ns_fd;     /* owned: the caller's, if it is not ours */
+        int fuse_fd;         /* owned: keeps the connection until we end it */
+        int channel_fd;      /* owned: our end of the server's socket (hand-over service) */
+        int stderr_fd;       /* owned: read end, kept for the next manager; never read here */
+        WorkerLink *worker;  /* owned */
+        WorkerLink *unmounter; /* owned */
+        pid_t server_pid;    /* 0: none or reaped */
+        int server_pidfd;    /* owned */
+        sd_event_source *server_child; /* owned */
+        sd_event_source *deadline;     /* owned */
+        Cgroup *cgroup;      /* owned */
+
+        uint64_t serial;     /* of the request that is not answered yet, if has_request */
+        BrokerOperation operation;
+        bool has_request;
+
+        bool attached;       /* on mountpoint_fd */
+        bool graceful;       /* the server may end by itself */
+        BrokerEndReason reason;
+        int exit_code, exit_status;
+};
+
+/* fds as in BrokerOperation: caller, [mount point], [slots]; taken over. Answers by itself, now or later. */
+void mount_create(Broker *broker, const BrokerRequest *request, int *fds);
+void mount_spawn(Mount *mount, const BrokerRequest *request);
+void mount_send_file(Mount *mount, const BrokerRequest *request);
+void mount_do(Mount *mount, const BrokerRequest *request);
+void mount_query(Mount *mount, const BrokerRequest *request);
+void mount_request_end(Mount *mount, const BrokerRequest *request);
+
+/* Takes the mount down, whatever its state; it is gone some time later. */
+void mount_end(Mount *mount, BrokerEndReason reason, bool graceful);
+
+/* mount-end.c; for mount.c */
+void mount_arm(Mount *mount, uint64_t usec);
+int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *userdata);
+void mount_free(Mount *mount);
+
+/* The mounts that were taken down without us: called now and then. */
+void mounts_check(Broker *broker);
+/* The manager is gone: what is not live goes with it. */
+void mounts_cancel_pending(Broker *broker);
+Mount *mount_find(Broker *broker, uint64_t mount_id);
+const char *mount_state_to_string(MountState state);

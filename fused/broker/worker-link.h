@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The broker's end of a worker: its report, its deadline, its death. */
+
+#include "broker/broker.h"
+#include "broker/worker.h"
+
+typedef struct WorkerLink WorkerLink;
+
+/* Called once per report. report->error is -ETIMEDOUT when the deadline passed and -ECHILD when the worker died without the
+ * report that was due; in both cases, and after any report with an error, the link is finished and is not to be used again.
+ * fds are the callee's to take (TAKE_FD each); what it leaves is closed. */
+typedef void (*worker_report_t)(const WorkerReport *report, int *fds, size_t n_fds, void *userdata);
+
+int worker_link_new(Broker *broker, const WorkerJob *job, uint64_t deadline_usec, worker_report_t on_report, void *userdata,
+                    WorkerLink **ret) _must_check_;
+/* Lets a prepared worker go on, with a new deadline. */
+int worker_link_go(WorkerLink *link, const WorkerGo *go, uint64_t deadline_usec) _must_check_;
+/* Kills it if it still runs and forgets the callback; the process is reaped in the background. Takes NULL, returns NULL. */
+WorkerLink *worker_link_cancel(WorkerLink *link);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What happens before there is a mount: decide, open what is to be opened, enter the caller's namespaces, open the FUSE
+ * device there. The first refusal ends it; nothing of what was opened outlives the worker unless it was reported. */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "base/fd.h"
+#include "base/kernel.h"
+#include "broker/worker.h"
+#include "policy/options.h"
+
+static const uint32_t source_of_kind[_BROKER_SLOT_KIND_MAX] = {
+        [BROKER_SLOT_EMPTY] = POLICY_SOURCE_NONE,
+        [BROKER_SLOT_FILE] = POLICY_SOURCE_FILE,
+        [BROKER_SLOT_DEVICE] = POLICY_SOURCE_DEVICE,
+        [BROKER_SLOT_TREE] = POLICY_SOURCE_TREE,
+};
+
+static const mode_t format_of_kind[_BROKER_SLOT_KIND_MAX] = {
+        [BROKER_SLOT_FILE] = S_IFREG,
+        [BROKER_SLOT_DEVICE] = S_IFBLK,
+        [BROKER_SLOT_TREE] = S_IFDIR,
+};
+
+/* The type's slots against what the request binds to them. */
+static int check_slots(const WorkerJob *job, WorkerReport *report) {
+        for (uint32_t i = 0; i < POLICY_SLOTS_MAX; i++) {
+                uint32_t source = source_of_kind[job->slot_kinds[i]];
+                if (i >= job->type->slots.count) {
+                        if (source != POLICY_SOURCE_NONE)
+                                return worker_refuse(report, REFUSAL_SLOT_UNKNOWN);
+                        continue;
+                }
+                const PolicySlot *slot = policy_slot(job->table, job->type, i);
+                if (source == POLICY_SOURCE_NONE) {
+                        if (slot->required)
+                                return worker_refuse(report, REFUSAL_SLOT_MISSING);
+                } else if (!(slot->sources & source))
+                        return worker_refuse(report, REFUSAL_SOURCE_KIND);
+        }
+        return 0;
+}
+
+static int decide_slot(const WorkerJob *job, uint32_t i, WorkerReport *report) {
+        DeviceQuestion question = {.host = job->host, .node_fd = job->slot_fds[i]};
+        const AuthorizeDevices devices = {
+                .path_is_device = device_path_matches,
+                .loop_is_backed_by = device_loop_matches,
+                .userdata = &question,
+        };
+        AuthorizeRequest request = {
+                .uid = job->identity->uid,
+                .gid = job->identity->gid,
+                .groups = job->identity->groups,
+                .n_groups = job->identity->n_groups,
+                .source = source_of_kind[job->slot_kinds[i]],
+                .options = job->options,
+        };
+        AuthorizeResult result = {0};
+        struct stat st = {0};
+
+        if (job->slot_kinds[i] != BROKER_SLOT_EMPTY) {
+                if (fstat(job->slot_fds[i], &st) < 0)
+                        return -errno;
+                if ((st.st_mode & S_IFMT) != format_of_kind[job->slot_kinds[i]])
+                        return worker_refuse(report, REFUSAL_BAD_FD);
+                request.device = st.st_rdev;
+        }
+        policy_authorize(job->table, job->type, &request, &devices, &result);
+        report->place = result.place;
+        report->options = result.options;
+        report->administrator = result.administrator;
+        if (request.source == POLICY_SOURCE_DEVICE) {
+                report->device.major = major(st.st_rdev);
+                report->device.minor = minor(st.st_rdev);
+        }
+        return result.refusal == REFUSAL_NONE ? 0 : worker_refuse(report, result.refusal);
+}
+
+int worker_authorize(const WorkerJob *job, WorkerReport *report) {
+        int r;
+
+        report->stage = BROKER_STAGE_SOURCE;
+        report->place = job->type->place;
+        if (job->type->disabled)
+                return worker_refuse(report, REFUSAL_TYPE_DISABLED);
+        r = check_slots(job, report);
+        if (r < 0)
+                return r;
+        /* Backwards, so that the answer that is reported is that of the source (slot 0). */
+        for (uint32_t i = POLICY_SLOTS_MAX; i-- > 0;) {
+                if (i > 0 && job->slot_kinds[i] == BROKER_SLOT_EMPTY)
+                        continue;
+                r = decide_slot(job, i, report);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* The manager has sorted the words already; a word that the type does not list must not reach its program. */
+static int check_server_options(const WorkerJob *job, WorkerReport *report) {
+        char words[BROKER_OPTIONS_MAX], *cursor = words, *word;
+
+        (void) snprintf(words, sizeof words, "%s", job->server_options);
+        while ((word = strsep(&cursor, ",")))
+                if (*word && !server_option_is_listed(policy_string(job->table, job->type->server_options), word))
+                        return worker_refuse(report, REFUSAL_OPTION);
+        return 0;
+}
+
+/* A file that the client opened: with the access that the server will need, and no more. */
+static int take_file(const WorkerJob *job, int fd, bool writable, WorkerReport *report, int *ret_fd) {
+        int flags;
+
+        flags = RET_NERRNO(fcntl(fd, F_GETFL));
+        if (flags < 0)
+                return flags;
+        if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
+                return worker_refuse(report, REFUSAL_BAD_FD);
+        if (writable) {
+                if ((flags & O_ACCMODE) != O_RDWR)
+                        return worker_refuse(report, REFUSAL_BAD_FD);
+                return *ret_fd = fd_dup(fd);
+        }
+        if ((flags & O_ACCMODE) == O_RDWR)
+                return *ret_fd = host_reopen(job->host, fd, O_RDONLY); /* less than the caller has */
+        return *ret_fd = fd_dup(fd);
+}
+
+static int take_tree(const WorkerJob *job, int fd, bool writable, WorkerReport *report, int *ret_fd) {
+        int flags, r;
+
+        flags = RET_NERRNO(fcntl(fd, F_GETFL));
+        if (flags < 0)
+                return flags;
+        if (flags & O_PATH) /* proves nothing: the caller must have been able to read it */
+                return worker_refuse(report, REFUSAL_BAD_FD);
+        r = worker_clone_tree(job->host, fd, job->identity->uid, job->identity->gid, job->server_uid, !writable, ret_fd);
+        return r == -EINVAL || r == -EPERM ? worker_refuse(report, REFUSAL_TREE) : r;
+}
+
+static int open_slot(const WorkerJob *job, uint32_t i, WorkerReport *report, int *ret_fd) {
+        const PolicySlot *slot = policy_slot(job->table, job->type, i);
+        bool writable = slot->writable && !(report->options & POLICY_OPTION_RO);
+        Refusal refusal = REFUSAL_NONE;
+        int r;
+
+        report->stage = BROKER_STAGE_SOURCE;
+        switch ((BrokerSlotKind) job->slot_kinds[i]) {
+        case BROKER_SLOT_FILE:
+                return take_file(job, job->slot_fds[i], writable, report, ret_fd);
+        case BROKER_SLOT_TREE:
+                return take_tree(job, job->slot_fds[i], writable, report, ret_fd);
+        case BROKER_SLOT_DEVICE: {
+                DeviceFacts facts = {0};
+                r = device_open(job->host, job->slot_fds[i], writable, ret_fd, &facts, &refusal);
+                if (i == 0 || r < 0)
+                        report->device = facts;
+                return r == -EACCES && refusal != REFUSAL_NONE ? worker_refuse(report, refusal) : r;
+        }
+        case BROKER_SLOT_EMPTY:
+        case _BROKER_SLOT_KIND_MAX:
+                break;
+        }
+        return -EINVAL;
+}
+
+/* What is open when a later step fails is closed by the end of the worker. */
+static int open_slots(const WorkerJob *job, bool trees, WorkerReport *report, int slots[POLICY_SLOTS_MAX]) {
+        int r;
+
+        for (uint32_t i = 0; i < POLICY_SLOTS_MAX; i++) {
+                if (job->slot_kinds[i] == BROKER_SLOT_EMPTY || (job->slot_kinds[i] == BROKER_SLOT_TREE) != trees)
+                        continue;
+                r = open_slot(job, i, report, &slots[i]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int open_fuse(const WorkerJob *job, WorkerReport *report, int *ret_fd) {
+        int fd;
+
+        report->stage = BROKER_STAGE_FUSE_DEVICE;
+        fd = RET_NERRNO(openat(job->host->dev_fd, "fuse", O_RDWR | O_CLOEXEC));
+        if (fd < 0)
+                return fd;
+        /* Where the kernel can, FUSE_INIT is part of the mount call: a server that reads too early waits for the mount, and
+         * a mount that exists has been answered. ENOTTY before 6.18. */
+        report->sync_init = ioctl(fd, FUSE_DEV_IOC_SYNC_INIT) == 0;
+        *ret_fd = fd;
+        return 0;
+}
+
+int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t *n_fds) {
+        _cleanup_fd_ int ns_fd = -EBADF;
+        int r;
+
+        *n_fds = 0;
+        r = worker_authorize(job, report);
+        if (r < 0)
+                return r;
+        r = check_server_options(job, report);
+        if (r < 0)
+                return r;
+        r = worker_check_mountpoint(job, report->administrator, report);
+        if (r < 0)
+                return r;
+
+        /* Devices are opened with the host's rights and in its namespaces; trees are cloned in the caller's mount namespace.
+         * The descriptors are reported in the order of the slots. */
+        int slots[POLICY_SLOTS_MAX] = {-EBADF, -EBADF, -EBADF, -EBADF};
+        r = open_slots(job, /* trees= */ false, report, slots);
+        if (r < 0)
+                return r;
+        r = worker_enter_mount_ns(job, report, &ns_fd);
+        if (r < 0)
+                return r;
+        r = open_slots(job, /* trees= */ true, report, slots);
+        if (r < 0)
+                return r;
+        r = worker_enter_caller(job, report);
+        if (r < 0)
+                return r;
+        r = open_fuse(job, report, &fds[0]);
+        if (r < 0)
+                return r;
+        *n_fds = 1;
+        for (uint32_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                if (slots[i] >= 0)
+                        fds[(*n_fds)++] = slots[i];
+        if (ns_fd >= 0)
+                fds[(*n_fds)++] = TAKE_FD(ns_fd);
+        report->stage = BROKER_STAGE_NONE;
+        return 0;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Unmounting by identity: the mount that we made, wherever it is now, and nothing that somebody put in its place.
+ *
+ * The kernel unmounts what is on top at a place, so three things are compared first: our mount still exists; it still is
+ * where it was attached (on the pinned mount point); nothing is mounted on it. */
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/kernel.h"
+#include "broker/worker.h"
+
+#define STACKED_MAX 16
+
+/* Where our mount is, as its parent's id; -ENOENT if it is nowhere in this namespace. Before 6.8: the two numbers that begin a
+ * line of mountinfo. */
+static int parent_of(const WorkerJob *job, uint64_t *ret_parent, bool *ret_has_children) {
+        KernelMountRequest request = {.size = sizeof request, .mnt_id = job->kernel_mount_id};
+        KernelStatmount st = {0};
+        uint64_t child;
+
+        if (!job->mount_id_unique)
+                return -EOPNOTSUPP;
+        request.param = KERNEL_STATMOUNT_MNT_BASIC;
+        if (syscall(KERNEL_NR_STATMOUNT, &request, &st, sizeof st, 0) < 0)
+                return -errno;
+        *ret_parent = st.mnt_parent_id;
+        request.param = 0; /* list from the first */
+        long n = syscall(KERNEL_NR_LISTMOUNT, &request, &child, (size_t) 1, 0);
+        if (n < 0)
+                return -errno;
+        *ret_has_children = n > 0;
+        return 0;
+}
+
+static void stream_closep(FILE **stream) {
+        if (*stream)
+                (void) fclose(*stream);
+}
+
+static int parent_from_mountinfo(const WorkerJob *job, uint64_t *ret_parent, bool *ret_has_children) {
+        _cleanup_(stream_closep) FILE *stream = NULL;
+        _cleanup_free_ char *line = NULL;
+        size_t allocated = 0;
+        bool found = false;
+        int fd;
+
+        fd = RET_NERRNO(openat(job->host->proc_fd, "self/mountinfo", O_RDONLY | O_CLOEXEC));
+        if (fd < 0)
+                return fd;
+        stream = fdopen(fd, "re");
+        if (!stream) {
+                int r = -errno;
+                (void) fd_close(fd);
+                return r;
+        }
+        *ret_has_children = false;
+        while (getline(&line, &allocated, stream) > 0) {
+                unsigned long id, parent;
+                if (sscanf(line, "%lu %lu ", &id, &parent) != 2)
+                        continue;
+                if (id == job->kernel_mount_id) {
+                        *ret_parent = parent;
+                        found = true;
+                } else if (parent == job->kernel_mount_id)
+                        *ret_has_children = true;
+        }
+        return found ? 0 : -ENOENT;
+}
+
+static int check_identity(const WorkerJob *job) {
+        uint64_t parent, pinned;
+        uint32_t dev_minor;
+        bool has_children, unique;
+        int r;
+
+        r = parent_of(job, &parent, &has_children);
+        if (r == -EOPNOTSUPP || r == -ENOSYS)
+                r = parent_from_mountinfo(job, &parent, &has_children);
+        if (r < 0)
+                return r;
+        if (has_children && !job->lazy)
+                return -EBUSY;
+        r = worker_mount_facts(job->mountpoint_fd, &pinned, &unique, &dev_minor);
+        if (r < 0)
+                return r;
+        return pinned == parent && unique == job->mount_id_unique ? 0 : -EXDEV; /* it was moved somewhere else */
+}
+
+int worker_unmount(const WorkerJob *job) {
+        char path[32];
+        int r;
+
+        if (job->mount_ns_fd >= 0) {
+                r = RET_NERRNO(setns(job->mount_ns_fd, CLONE_NEWNS));
+                if (r < 0)
+                        return r;
+        }
+        /* Relative to our own /proc, whose link leads to the pinned directory; from there the kernel goes down to the mount. */
+        r = RET_NERRNO(fchdir(job->host->proc_fd));
+        if (r < 0)
+                return r;
+        (void) snprintf(path, sizeof path, "self/fd/%d", job->mountpoint_fd);
+
+        /* A tree that must go takes with it what was mounted on top of its root: that is reached first, hence the loop. */
+        for (unsigned i = 0; i < STACKED_MAX; i++) {
+                r = check_identity(job);
+                if (r == -ENOENT)
+                        return 0; /* unmounted already, by somebody else or by the last round */
+                if (r < 0)
+                        return r;
+                r = RET_NERRNO(umount2(path, job->lazy ? MNT_DETACH : 0));
+                if (r < 0)
+                        return r == -EINVAL ? 0 : r; /* gone between the question and the call */
+        }
+        return -EBUSY;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A worker does the part of one request that may block: it looks at descriptors that a client sent (their file systems may
+ * hang), opens devices, enters the caller's namespaces, makes the mount and waits for FUSE_INIT. It is forked from the broker,
+ * closes every descriptor that is not part of its job, reports over a SOCK_SEQPACKET pair and ends. The broker holds its
+ * deadline and kills it when that passes. */
+
+#include "broker/device.h"
+#include "broker/host.h"
+#include "broker/identity.h"
+#include "policy/authorize.h"
+#include "wire/broker.h"
+
+typedef enum WorkerKind {
+        WORKER_MOUNT,   /* report PREPARED, wait for WorkerGo, mount, report LIVE */
+        WORKER_EXPLAIN, /* report DONE */
+        WORKER_UNMOUNT, /* report DONE */
+        _WORKER_KIND_MAX,
+} WorkerKind;
+
+/* Everything in here is borrowed from the broker's memory at the moment of the fork. */
+typedef struct WorkerJob {
+        WorkerKind kind;
+        const Host *host;
+
+        /* MOUNT and EXPLAIN */
+        const PolicyTable *table;
+        const PolicyType *type;
+        const Identity *identity;
+        int caller_fd;
+        int slot_fds[POLICY_SLOTS_MAX]; /* -EBADF where empty */
+        uint32_t slot_kinds[POLICY_SLOTS_MAX];
+        uint32_t options;
+        const char *server_options;
+        uid_t server_uid;
+
+        /* MOUNT and UNMOUNT */
+        int mountpoint_fd; /* -EBADF: detached */
+
+        /* UNMOUNT */
+        int mount_ns_fd;   /* -EBADF: the broker's own */
+        uint64_t kernel_mount_id;
+        bool mount_id_unique;
+        bool lazy;
+} WorkerJob;
+
+typedef enum WorkerReportKind {
+        WORKER_REPORT_PREPARED, /* fds: FUSE device, each slot that is not empty, [the caller's mount namespace if foreign] */
+        WORKER_REPORT_LIVE,     /* fds: the mount, if detached */
+        WORKER_REPORT_DONE,
+        _WORKER_REPORT_MAX,
+} WorkerReportKind;
+
+typedef struct WorkerReport {
+        uint32_t kind;
+        int32_t error;      /* 0 or negative errno; -EACCES with a refusal */
+        uint32_t stage;     /* BrokerStage */
+        uint32_t refusal;   /* Refusal */
+        PolicyPlace place;
+        uint32_t options;   /* granted, or offending */
+        uint32_t administrator;
+        DeviceFacts device; /* of the slot "source" */
+        uint32_t sync_init;
+        uint32_t foreign_user_ns;
+        uint32_t foreign_mount_ns; /* bool: the last fd is that namespace */
+        uint32_t connection;
+        uint64_t kernel_mount_id;
+        uint32_t mount_id_unique;
+        uint32_t reserved;
+} WorkerReport;
+
+typedef struct WorkerGo {
+        uint32_t options;
+        uint32_t max_read;
+        uint32_t expected_format;
+        char fsname[BROKER_NAME_MAX];
+} WorkerGo;
+
+/* Forks. The caller owns the pid (to reap) and the socket. */
+int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) _must_check_;
+
+/* The steps, one file each; they run in the worker. */
+int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds /* [2 + POLICY_SLOTS_MAX] */, size_t *n_fds); /* worker-prepare.c */
+int worker_authorize(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c */
+int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, WorkerReport *report, int *ret_mount_fd); /* worker-mount.c */
+int worker_unmount(const WorkerJob *job); /* worker-unmount.c */
+int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_gid, uid_t to, bool read_only, int *ret_fd) _must_check_; /* worker-tree.c */
+int worker_enter_caller(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c: user namespace */
+int worker_enter_mount_ns(const WorkerJob *job, WorkerReport *report, int *ret_ns_fd); /* worker-namespace.c */
+int worker_check_mountpoint(const WorkerJob *job, bool administrator, WorkerReport *report); /* worker-mountpoint.c */
+/* The mount id (unique where the kernel has such) and device of a descriptor's mount, without asking its file system for
+ * anything. The caller's ids must be in force for a FUSE mount. */
+int worker_mount_facts(int fd, uint64_t *ret_id, bool *ret_unique, uint32_t *ret_dev_minor); /* worker-mountpoint.c */
+int worker_refuse(WorkerReport *report, Refusal refusal); /* fills it in and returns -EACCES */
