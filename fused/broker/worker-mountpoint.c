@@ -66,7 +66,7 @@ static int file_system_magic(int fd, uint64_t mount_id, bool unique, uint64_t *r
 
 int worker_check_mountpoint(const WorkerJob *job, bool administrator, WorkerReport *report) {
         struct statx sx = {0};
-        uint64_t mount_id, magic;
+        uint64_t mount_id, magic = 0;
         uint32_t dev_minor;
         bool unique;
         int r;

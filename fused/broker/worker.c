@@ -11,11 +11,6 @@
 
 #include "base/fd.h"
 
-int worker_refuse(WorkerReport *report, Refusal refusal) {
-        report->refusal = (uint32_t) refusal;
-        return -EACCES;
-}
-
 static int compare_fds(const void *a, const void *b) {
         return *(const int *) a - *(const int *) b;
 }

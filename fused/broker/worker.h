@@ -92,4 +92,7 @@ int worker_check_mountpoint(const WorkerJob *job, bool administrator, WorkerRepo
 /* The mount id (unique where the kernel has such) and device of a descriptor's mount, without asking its file system for
  * anything. The caller's ids must be in force for a FUSE mount. */
 int worker_mount_facts(int fd, uint64_t *ret_id, bool *ret_unique, uint32_t *ret_dev_minor); /* worker-mountpoint.c */
-int worker_refuse(WorkerReport *report, Refusal refusal); /* fills it in and returns -EACCES */
+static inline int worker_refuse(WorkerReport *report, Refusal refusal) {
+        report->refusal = (uint32_t) refusal;
+        return -EACCES;
+}
