@@ -201,6 +201,8 @@ typedef enum BrokerEventKind {
         BROKER_EVENT_POLICY,     /* a new table. fds: policy table */
         BROKER_EVENT_SERVER_EXIT,/* the server process has ended; the broker is already taking the mount down */
         BROKER_EVENT_ENDED,      /* everything that the mount held is given back; its id will not come again */
+        BROKER_EVENT_MOUNTED,    /* the superblock exists, FUSE_INIT is not answered yet: without sync_init, a server with
+                                  * hand-over service waits for the manager's word on this before it reads its device */
         _BROKER_EVENT_MAX,
 } BrokerEventKind;
 
