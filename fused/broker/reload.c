@@ -54,10 +54,10 @@ static _noreturn_ void run_loader(Broker *broker, const char *program, const cha
         }
         (void) sigemptyset(&none);
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || dup2(table_fd, OUTPUT_FD) < 0 || fd_set_cloexec(OUTPUT_FD, false) < 0 ||
+        if (dup2(table_fd, OUTPUT_FD) < 0 || fd_set_cloexec(OUTPUT_FD, false) < 0 ||
             syscall(SYS_close_range, OUTPUT_FD + 1, ~0U, 0U) < 0 || setrlimit(RLIMIT_CPU, &processor) < 0 ||
             setrlimit(RLIMIT_DATA, &memory) < 0 || setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-            setresuid(NOBODY, NOBODY, NOBODY) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+            setresuid(NOBODY, NOBODY, NOBODY) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 _exit(1);
         (void) execve(program, arguments, environment);
         log_error("cannot run %s: %s", program, strerror(errno));

@@ -5,13 +5,14 @@
  * the caller's tree needs both); then the user namespace, in which /dev/fuse must be opened and the superblock created. */
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <grp.h>
 
 #include "base/fd.h"
 #include "broker/worker.h"
@@ -54,8 +55,6 @@ static int take_caller_ids(uid_t uid, gid_t gid) {
         static const cap_value_t wanted[] = {CAP_SYS_ADMIN};
         int r;
 
-        if (uid == 0 && gid == 0)
-                return 0;
         r = RET_NERRNO(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
         if (r < 0)
                 return r;
@@ -74,8 +73,11 @@ static int take_caller_ids(uid_t uid, gid_t gid) {
         r = RET_NERRNO(cap_set_proc(caps));
         if (r < 0)
                 return r;
-        /* The change of ids has cleared it; without it our own /proc/self would be root's and unreadable. The caller gains
-         * nothing: tracing also needs rights in the namespace that this memory belongs to, which is the broker's. */
+        r = RET_NERRNO(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)); /* a change of ids clears it */
+        if (r < 0)
+                return r;
+        /* The caller gains nothing by having the same ids: this process is not dumpable any more, so tracing it takes
+         * rights in the user namespace that its memory belongs to, which is the broker's. */
         return 0;
 }
 
@@ -98,5 +100,5 @@ int worker_enter_caller(const WorkerJob *job, WorkerReport *report) {
         if (report->foreign_user_ns &&
             ((inside.uid == OVERFLOW_ID && job->identity->uid != OVERFLOW_ID) || (inside.gid == OVERFLOW_ID && job->identity->gid != OVERFLOW_ID)))
                 return worker_refuse(report, REFUSAL_NAMESPACE);
-        return take_caller_ids(inside.uid, inside.gid);
+        return !report->foreign_user_ns && inside.uid == 0 && inside.gid == 0 ? 0 : take_caller_ids(inside.uid, inside.gid);
 }
