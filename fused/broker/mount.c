@@ -55,13 +55,9 @@ Mount *mount_find(Broker *broker, uint64_t mount_id) {
         return NULL;
 }
 
-static void answer(Mount *mount, int error, const WorkerReport *report, const int *fds, size_t n_fds) {
-        BrokerRequest request = {.operation = mount->operation, .serial = mount->serial, .mount_id = mount->record.mount_id};
-        BrokerReply reply = {.error = error, .record = mount->record};
+static void answer_request(Mount *mount, const BrokerRequest *request, int error, const WorkerReport *report, const int *fds, size_t n_fds) {
+        BrokerReply reply = {.error = error, .mount_id = mount->record.mount_id, .record = mount->record};
 
-        if (!mount->has_request)
-                return;
-        mount->has_request = false;
         if (report) {
                 reply.stage = report->stage;
                 reply.refusal = (BrokerRefusal){
@@ -78,7 +74,17 @@ static void answer(Mount *mount, int error, const WorkerReport *report, const in
                         if (other != mount && other->record.device_size > 0 && other->record.device_major == reply.refusal.device_major &&
                             other->record.device_minor == reply.refusal.device_minor)
                                 reply.refusal.holder = other->record.mount_id;
-        manager_reply(mount->broker, &request, &reply, fds, n_fds);
+        manager_reply(mount->broker, request, &reply, fds, n_fds);
+}
+
+/* The request that was put off (CREATE and MOUNT are, while their worker is at it). */
+static void answer(Mount *mount, int error, const WorkerReport *report, const int *fds, size_t n_fds) {
+        BrokerRequest request = {.operation = mount->operation, .serial = mount->serial, .mount_id = mount->record.mount_id};
+
+        if (!mount->has_request)
+                return;
+        mount->has_request = false;
+        answer_request(mount, &request, error, report, fds, n_fds);
 }
 
 /* Answers with the failure and takes the mount down. */
@@ -151,7 +157,7 @@ static Mount *mount_new(Broker *broker, const BrokerRequest *request, const Poli
         return mount;
 }
 
-static void on_prepared_or_live(const WorkerReport *report, int *fds, size_t n_fds, void *userdata);
+static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *userdata);
 
 static int start_mount_worker(Mount *mount) {
         WorkerJob job = {
@@ -170,7 +176,7 @@ static int start_mount_worker(Mount *mount) {
 
         memcpy(job.slot_fds, mount->slot_fds, sizeof job.slot_fds);
         memcpy(job.slot_kinds, mount->record.slots, sizeof job.slot_kinds);
-        return worker_link_new(mount->broker, &job, PREPARE_USEC, on_prepared_or_live, mount, &mount->worker);
+        return worker_link_new(mount->broker, &job, PREPARE_USEC, on_report, mount, &mount->worker);
 }
 
 static void refuse_create(Broker *broker, const BrokerRequest *request, int error, Refusal refusal) {
@@ -270,7 +276,15 @@ static void on_live(Mount *mount, const WorkerReport *report, int *fds, size_t n
         answer(mount, 0, report, fds, n_fds);
 }
 
-static void on_prepared_or_live(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {
+/* Without synchronous INIT the superblock comes first: a server that reads its device before that gets an error. */
+static void on_mounted(Mount *mount, const WorkerReport *report) {
+        BrokerEvent event = {.mount_id = mount->record.mount_id, .record = mount->record};
+
+        mount->record.connection = report->connection;
+        manager_event(mount->broker, &event, BROKER_EVENT_MOUNTED, NULL, 0);
+}
+
+static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {
         Mount *mount = userdata;
         size_t n_slots = 0;
 
@@ -284,6 +298,8 @@ static void on_prepared_or_live(const WorkerReport *report, int *fds, size_t n_f
                 return on_prepared(mount, report, fds, n_fds);
         if (report->kind == WORKER_REPORT_LIVE && mount->state == MOUNT_MOUNTING && n_fds == (mount->mountpoint_fd < 0))
                 return on_live(mount, report, fds, n_fds);
+        if (report->kind == WORKER_REPORT_MOUNTED && mount->state == MOUNT_MOUNTING && n_fds == 0)
+                return on_mounted(mount, report);
         assert(!"a worker reports out of turn");
 }
 
@@ -367,20 +383,35 @@ static int start_server(Mount *mount, uint32_t *ret_stage) {
         return sd_event_add_child(broker->event, &mount->server_child, mount->server_pid, WEXITED, mount_on_server_exit, mount);
 }
 
+/* Before Linux 6.18 a program that gets the device itself can only be started once there is a superblock. */
+static bool mounts_first(const Mount *mount) {
+        return mount->type->hand_over == POLICY_HAND_OVER_FD && !mount->record.sync_init;
+}
+
+bool mount_may_spawn(const Mount *mount) {
+        return mount->server_pid == 0 && mounts_first(mount) == (mount->state == MOUNT_MOUNTING);
+}
+
+bool mount_may_mount(const Mount *mount) {
+        return mounts_first(mount) == (mount->state == MOUNT_CREATED);
+}
+
 /* Safe: what is run, as whom and in which sandbox is the type's, nothing of it the caller's but the listed server options,
  * which become one argument of a program without any privilege. */
 void mount_spawn(Mount *mount, const BrokerRequest *request) {
         WorkerReport report = {0};
         int fds[2], r;
 
-        expect_answer(mount, request);
         r = start_server(mount, &report.stage);
-        if (r < 0)
-                return fail(mount, r, &report);
-        enter_state(mount, MOUNT_SPAWNED);
+        if (r < 0) {
+                answer_request(mount, request, r, &report, NULL, 0);
+                return mount_end(mount, BROKER_REASON_FAILED, /* graceful= */ false);
+        }
+        if (mount->state == MOUNT_CREATED)
+                enter_state(mount, MOUNT_SPAWNED);
         fds[0] = mount->stderr_fd;
         fds[1] = mount->channel_fd;
-        answer(mount, 0, NULL, fds, mount->channel_fd >= 0 ? 2 : 1);
+        answer_request(mount, request, 0, NULL, fds, mount->channel_fd >= 0 ? 2 : 1);
 }
 
 /* ---- SEND_FILE ------------------------------------------------------------------------------------------------------ */
@@ -411,8 +442,7 @@ static int send_file(Mount *mount, const BrokerSendFile *send) {
 /* Safe: only the FUSE device of this mount and its slots can be sent, and only to its own server; the path is echoed, not
  * looked up. This is here so that the manager never holds a device. */
 void mount_send_file(Mount *mount, const BrokerRequest *request) {
-        expect_answer(mount, request);
-        answer(mount, send_file(mount, &request->send_file), NULL, NULL, 0);
+        answer_request(mount, request, send_file(mount, &request->send_file), NULL, NULL, 0);
 }
 
 /* ---- MOUNT ---------------------------------------------------------------------------------------------------------- */
@@ -441,11 +471,11 @@ void mount_do(Mount *mount, const BrokerRequest *request) {
         };
         int r;
 
-        expect_answer(mount, request);
         if (!fsname_is_valid(wanted->fsname))
-                return answer(mount, -EINVAL, &report, NULL, 0);
+                return answer_request(mount, request, -EINVAL, &report, NULL, 0);
         if (!options_within(wanted->options, mount->record.options))
-                return answer(mount, -EPERM, &report, NULL, 0);
+                return answer_request(mount, request, -EPERM, &report, NULL, 0);
+        expect_answer(mount, request);
         memcpy(go.fsname, wanted->fsname, sizeof go.fsname);
         mount->record.options = wanted->options;
         mount->record.max_read = wanted->max_read;

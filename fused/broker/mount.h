@@ -60,6 +60,9 @@ void mount_send_file(Mount *mount, const BrokerRequest *request);
 void mount_do(Mount *mount, const BrokerRequest *request);
 void mount_query(Mount *mount, const BrokerRequest *request);
 void mount_request_end(Mount *mount, const BrokerRequest *request);
+/* Which comes first, depends on the hand-over and on the kernel. */
+bool mount_may_spawn(const Mount *mount);
+bool mount_may_mount(const Mount *mount);
 
 /* Takes the mount down, whatever its state; it is gone some time later. */
 void mount_end(Mount *mount, BrokerEndReason reason, bool graceful);

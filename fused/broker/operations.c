@@ -17,17 +17,17 @@
 
 typedef struct OperationRow {
         unsigned states;     /* of the mount; 0: the request is for no mount */
+        bool (*permitted)(const Mount *mount); /* NULL: the states say it all */
         void (*on_mount)(Mount *mount, const BrokerRequest *request);
         void (*on_broker)(Broker *broker, const BrokerRequest *request, int *fds);
-        bool waits;          /* refused while another request for this mount is not answered */
 } OperationRow;
 
 static const OperationRow operation_rows[_BROKER_OPERATION_MAX] = {
         [BROKER_CREATE] = {.on_broker = mount_create},
         [BROKER_EXPLAIN] = {.on_broker = explain},
-        [BROKER_SPAWN] = {.states = STATE(MOUNT_CREATED), .on_mount = mount_spawn, .waits = true},
-        [BROKER_SEND_FILE] = {.states = STATE(MOUNT_SPAWNED) | STATE(MOUNT_LIVE), .on_mount = mount_send_file, .waits = true},
-        [BROKER_MOUNT] = {.states = STATE(MOUNT_SPAWNED), .on_mount = mount_do, .waits = true},
+        [BROKER_SPAWN] = {.states = STATE(MOUNT_CREATED) | STATE(MOUNT_MOUNTING), .permitted = mount_may_spawn, .on_mount = mount_spawn},
+        [BROKER_SEND_FILE] = {.states = STATE(MOUNT_SPAWNED) | STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_send_file},
+        [BROKER_MOUNT] = {.states = STATE(MOUNT_CREATED) | STATE(MOUNT_SPAWNED), .permitted = mount_may_mount, .on_mount = mount_do},
         [BROKER_END] = {.states = ~STATE(MOUNT_ENDING), .on_mount = mount_request_end},
         [BROKER_QUERY] = {.states = ~STATE(MOUNT_ENDING), .on_mount = mount_query},
 };
@@ -67,7 +67,7 @@ int operation_dispatch(Broker *broker, const BrokerRequest *request, size_t size
                 too_late(broker, request);
                 return 0;
         }
-        if (!(row->states & STATE(mount->state)) || (row->waits && mount->has_request)) {
+        if (!(row->states & STATE(mount->state)) || (row->permitted && !row->permitted(mount))) {
                 *ret_what = "operation not permitted in this state";
                 return -EBADMSG;
         }

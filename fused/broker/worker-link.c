@@ -68,9 +68,9 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
 
         worker_report_t on_report = link->on_report;
         void *callback_data = link->userdata;
-        if (report.error < 0 || report.kind != WORKER_REPORT_PREPARED)
+        if (report.error < 0 || report.kind == WORKER_REPORT_LIVE || report.kind == WORKER_REPORT_DONE)
                 link_finish(link);
-        else
+        else if (report.kind == WORKER_REPORT_PREPARED)
                 link->deadline = sd_event_source_disable_unref(link->deadline); /* it waits for us now */
         if (on_report)
                 on_report(&report, fds, n_fds, callback_data);

@@ -101,7 +101,7 @@ static int root_mode_of(const WorkerJob *job, const WorkerGo *go, WorkerReport *
         return 0;
 }
 
-int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, WorkerReport *report, int *ret_mount_fd) {
+int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int socket_fd, WorkerReport *report, int *ret_mount_fd) {
         const MountOptions options = {.bits = go->options, .max_read = go->max_read};
         _cleanup_fd_ int context = -EBADF, mount_fd = -EBADF;
         mode_t root_mode;
@@ -134,6 +134,10 @@ int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, WorkerRe
         report->mount_id_unique = unique;
         if (!report->sync_init) {
                 report->stage = BROKER_STAGE_INIT;
+                report->kind = WORKER_REPORT_MOUNTED;
+                r = fd_send(socket_fd, report, sizeof *report, NULL, 0);
+                if (r < 0)
+                        return r;
                 r = wait_for_init(job, report->connection);
                 if (r < 0)
                         return r;

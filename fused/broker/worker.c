@@ -66,8 +66,8 @@ static void run_mount(const WorkerJob *job, int socket_fd) {
 
         if (fd_receive(socket_fd, &go, sizeof go, NULL, 0, NULL, 0) != (ssize_t) sizeof go)
                 return; /* cancelled */
+        report.error = worker_mount(job, &go, fds[0], socket_fd, &report, &mount_fd);
         report.kind = WORKER_REPORT_LIVE;
-        report.error = worker_mount(job, &go, fds[0], &report, &mount_fd);
         bool pass = report.error == 0 && mount_fd >= 0;
         (void) fd_send(socket_fd, &report, sizeof report, &mount_fd, pass ? 1 : 0); /* the broker sees the end of file */
 }

@@ -47,6 +47,7 @@ typedef struct WorkerJob {
 
 typedef enum WorkerReportKind {
         WORKER_REPORT_PREPARED, /* fds: FUSE device, each slot that is not empty, [the caller's mount namespace if foreign] */
+        WORKER_REPORT_MOUNTED,  /* without synchronous INIT: the superblock exists; LIVE follows */
         WORKER_REPORT_LIVE,     /* fds: the mount, if detached */
         WORKER_REPORT_DONE,
         _WORKER_REPORT_MAX,
@@ -83,7 +84,7 @@ int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) _must_ch
 /* The steps, one file each; they run in the worker. */
 int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds /* [2 + POLICY_SLOTS_MAX] */, size_t *n_fds); /* worker-prepare.c */
 int worker_authorize(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c */
-int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, WorkerReport *report, int *ret_mount_fd); /* worker-mount.c */
+int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int socket_fd, WorkerReport *report, int *ret_mount_fd); /* worker-mount.c */
 int worker_unmount(const WorkerJob *job); /* worker-unmount.c */
 int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_gid, uid_t to, bool read_only, int *ret_fd) _must_check_; /* worker-tree.c */
 int worker_enter_caller(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c: user namespace */

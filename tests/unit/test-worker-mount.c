@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,10 +34,20 @@ static int run(uint32_t options, bool sync_init, bool detached, int *ret_fd) {
         Host host = HOST_NULL;
         WorkerJob job = {.kind = WORKER_MOUNT, .host = &host, .type = &type, .mountpoint_fd = mountpoint};
         WorkerGo go = {.options = options, .max_read = 65536, .fsname = "image"};
-        WorkerReport report = {.sync_init = sync_init};
+        WorkerReport report = {.sync_init = sync_init}, said;
+        int pair[2], r;
 
         *ret_fd = -EBADF;
-        return worker_mount(&job, &go, fuse, &report, ret_fd);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+        r = worker_mount(&job, &go, fuse, pair[0], &report, ret_fd);
+        if (!sync_init) { /* the superblock is reported before FUSE_INIT is waited for */
+                assert_int_equal(recv(pair[1], &said, sizeof said, MSG_DONTWAIT), sizeof said);
+                assert_int_equal(said.kind, WORKER_REPORT_MOUNTED);
+                assert_int_equal(said.connection, 42);
+        }
+        assert_int_equal(recv(pair[1], &said, sizeof said, MSG_DONTWAIT), -1);
+        fd_close_many(pair, 2);
+        return r;
 }
 
 static void test_order(void **state) {
@@ -118,12 +129,12 @@ static void test_format_of_the_mount_point(void **state) {
 
         fake_mount_reset();
         fake_mount.statx_mode = S_IFREG | 0644;
-        assert_int_equal(worker_mount(&job, &go, 9, &report, &fd), -ENOTDIR);
+        assert_int_equal(worker_mount(&job, &go, 9, STDERR_FILENO, &report, &fd), -ENOTDIR);
         go.expected_format = S_IFREG;
-        assert_int_equal(worker_mount(&job, &go, 9, &report, &fd), 0);
+        assert_int_equal(worker_mount(&job, &go, 9, STDERR_FILENO, &report, &fd), 0);
         assert_non_null(strstr(fake_mount.log, "rootmode=100000\n"));
         fake_mount.statx_mode = S_IFDIR | 0755;
-        assert_int_equal(worker_mount(&job, &go, 9, &report, &fd), -EISDIR);
+        assert_int_equal(worker_mount(&job, &go, 9, STDERR_FILENO, &report, &fd), -EISDIR);
 }
 
 int main(void) {
