@@ -42,7 +42,7 @@ typedef struct SpawnRequest {
         int host_ns_fd;    /* the mount namespace that the broker itself is in, to return to */
         int channel_fd;    /* hand-over service: the server's end of the socket, becomes fd 3; fd: the FUSE device */
         int stderr_fd;     /* write end of a pipe: becomes 1 and 2 */
-        int agent_fd;      /* the agent's program file, O_PATH, for hand-over fd; the root has it as /agent */
+        int agent_fd;      /* the agent's program file, O_PATH, for hand-over fd; static, so the root need not have it */
         const SpawnSlot *slots;
         size_t n_slots;
         const char *server_options; /* for %o; "" if none */
@@ -53,7 +53,15 @@ typedef struct SpawnRequest {
 /* Returns 0, the server's pid (or the agent's, which is its parent) in the broker's pid namespace and a pidfd that the caller
  * owns. The child is the caller's to reap. On failure nothing is left and *ret_stage (BrokerStage) says where. Returns after
  * the child has got its ids and cgroup, not after exec: a failing exec ends the child with status 127 and a line on its
- * stderr. */
+ * stderr.
+ *
+ * Drops the calling process's supplementary groups, which a child could not drop by itself.
+ *
+ * Hand-over service: the child is the server, pid 1 of its namespace; environment LISTEN_FDS=1, LISTEN_PID=1, PATH, LANG.
+ * As pid 1 it is not ended by a signal that it does not handle, SIGKILL from here aside: abort() shows as SIGSEGV.
+ * Hand-over fd: the child is the agent, the server its child. SIGTERM, SIGINT, SIGHUP and SIGQUIT to it go on to the server. It exits with the
+ * server's exit status; where a signal killed the server, with 128 + the signal after the line
+ * "fused-agent: server killed by signal N" on stderr. Ending the agent ends the server. */
 int spawn_server(const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, uint32_t *ret_stage) _must_check_;
 
 /* The manager: its own uid, no capability, an empty root with just its program and libraries, own net, ipc and uts

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* cgroups of servers: OWN/NAME/mount-ID in every hierarchy that can be used, OWN being where the supervisor was started.
+ *
+ * Version 2 is used with whatever controllers can be switched on (none is enough for cgroup.kill), version 1 for
+ * controllers that are bound there. Where they are was found by cgroup-find.c. A limit that is asked for and whose file is
+ * there but refuses it is an error: a server is not started with less than its type says. */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "launcher/cgroup-find.h"
+#include "launcher/launcher.h"
+
+#define CPU_PERIOD_USEC 100000ULL
+#define MOUNT_NAME_MAX 32
+
+typedef struct Stale Stale;
+struct Stale { /* a directory that was still in use when its mount ended */
+        Stale *next;
+        char name[MOUNT_NAME_MAX];
+};
+
+struct CgroupTree {
+        CgroupHierarchy hierarchies[CGROUP_HIERARCHIES_MAX];
+        size_t n_hierarchies;
+        char name[NAME_MAX + 1];
+        Stale *stale; /* owned list */
+};
+
+struct Cgroup {
+        CgroupTree *tree; /* borrowed; outlives us */
+        char name[MOUNT_NAME_MAX];
+        int fds[CGROUP_HIERARCHIES_MAX]; /* owned, in the order of tree->hierarchies */
+        char *display;                   /* owned */
+};
+
+static void sweep(CgroupTree *tree) {
+        for (Stale **link = &tree->stale; *link;) {
+                Stale *stale = *link;
+                bool gone = true;
+                for (size_t i = 0; i < tree->n_hierarchies; i++)
+                        if (unlinkat(tree->hierarchies[i].fd, stale->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                                gone = false;
+                if (!gone) {
+                        link = &stale->next;
+                        continue;
+                }
+                *link = stale->next;
+                free(stale);
+        }
+}
+
+int cgroup_tree_new(const char *name, CgroupTree **ret) {
+        CgroupTree *tree;
+        int r;
+
+        if (strlen(name) > NAME_MAX || strchr(name, '/'))
+                return -EINVAL;
+        tree = calloc(1, sizeof *tree);
+        if (!tree)
+                return -ENOMEM;
+        memcpy(tree->name, name, strlen(name) + 1);
+        r = cgroup_find(name, tree->hierarchies, &tree->n_hierarchies);
+        if (r >= 0 && tree->n_hierarchies == 0)
+                r = -EOPNOTSUPP;
+        if (r < 0) {
+                (void) cgroup_tree_free(tree);
+                return r;
+        }
+        *ret = tree;
+        return 0;
+}
+
+CgroupTree *cgroup_tree_free(CgroupTree *tree) {
+        if (!tree)
+                return NULL;
+        sweep(tree);
+        while (tree->stale) {
+                Stale *next = tree->stale->next;
+                free(tree->stale);
+                tree->stale = next;
+        }
+        cgroup_leave(tree->name, tree->hierarchies, tree->n_hierarchies);
+        free(tree);
+        return NULL;
+}
+
+/* text is written to the file if the hierarchy has it: a kernel may lack a part of a controller. */
+static int set(int fd, const char *file, uint64_t value) {
+        char text[32];
+        int r;
+
+        (void) snprintf(text, sizeof text, "%" PRIu64, value);
+        r = fd_write_file_at(fd, file, text);
+        return r == -ENOENT ? 0 : r;
+}
+
+static int set_memory(const CgroupHierarchy *hierarchy, int fd, const PolicyType *type) {
+        int r;
+
+        if (type->max_memory == 0)
+                return 0;
+        r = set(fd, hierarchy->v2 ? "memory.max" : "memory.limit_in_bytes", type->max_memory);
+        if (r < 0 || !hierarchy->v2)
+                return r;
+        r = set(fd, "memory.swap.max", 0); /* a server in the swap can need memory to free memory */
+        return r < 0 ? r : set(fd, "memory.oom.group", 1);
+}
+
+static int set_processes(const CgroupHierarchy *hierarchy, int fd, const PolicyType *type) {
+        uint64_t agent = type->hand_over == POLICY_HAND_OVER_FD;
+
+        return type->max_processes == 0 ? 0 : set(fd, "pids.max", type->max_processes + agent);
+}
+
+static int set_cpu(const CgroupHierarchy *hierarchy, int fd, const PolicyType *type) {
+        uint64_t quota = type->max_cpu_percent * CPU_PERIOD_USEC / 100;
+        char text[64];
+        int r;
+
+        if (type->max_cpu_percent == 0)
+                return 0;
+        if (!hierarchy->v2) {
+                r = set(fd, "cpu.cfs_period_us", CPU_PERIOD_USEC);
+                return r < 0 ? r : set(fd, "cpu.cfs_quota_us", quota);
+        }
+        (void) snprintf(text, sizeof text, "%" PRIu64 " %llu", quota, CPU_PERIOD_USEC);
+        r = fd_write_file_at(fd, "cpu.max", text);
+        return r == -ENOENT ? 0 : r;
+}
+
+static const struct {
+        CgroupController controller;
+        int (*set)(const CgroupHierarchy *hierarchy, int fd, const PolicyType *type);
+} limits[] = {
+        {CGROUP_MEMORY, set_memory},
+        {CGROUP_PIDS, set_processes},
+        {CGROUP_CPU, set_cpu},
+};
+
+static int make_in(const CgroupHierarchy *hierarchy, const char *name, const PolicyType *type, int *ret_fd) {
+        _cleanup_fd_ int fd = -EBADF;
+        int r;
+
+        r = RET_NERRNO(mkdirat(hierarchy->fd, name, 0755));
+        if (r < 0)
+                return r;
+        fd = RET_NERRNO(openat(hierarchy->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+        if (fd < 0)
+                return fd;
+        for (size_t i = 0; i < ELEMENTSOF(limits); i++) {
+                if (!(hierarchy->controllers & limits[i].controller))
+                        continue;
+                r = limits[i].set(hierarchy, fd, type);
+                if (r < 0)
+                        return r;
+        }
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+/* What status shows: where the memory is limited, else the first. */
+static const CgroupHierarchy *main_hierarchy(const CgroupTree *tree) {
+        for (size_t i = 0; i < tree->n_hierarchies; i++)
+                if (tree->hierarchies[i].controllers & CGROUP_MEMORY)
+                        return &tree->hierarchies[i];
+        return &tree->hierarchies[0];
+}
+
+int cgroup_new(CgroupTree *tree, uint64_t mount_id, const PolicyType *type, Cgroup **ret) {
+        Cgroup *cgroup;
+        int r = 0;
+
+        sweep(tree);
+        cgroup = calloc(1, sizeof *cgroup);
+        if (!cgroup)
+                return -ENOMEM;
+        cgroup->tree = tree;
+        (void) snprintf(cgroup->name, sizeof cgroup->name, "mount-%" PRIu64, mount_id);
+        for (size_t i = 0; i < CGROUP_HIERARCHIES_MAX; i++)
+                cgroup->fds[i] = -EBADF;
+        if (asprintf(&cgroup->display, "%s/%s", main_hierarchy(tree)->path, cgroup->name) < 0) {
+                cgroup->display = NULL;
+                r = -ENOMEM;
+        }
+        for (size_t i = 0; r >= 0 && i < tree->n_hierarchies; i++)
+                r = make_in(&tree->hierarchies[i], cgroup->name, type, &cgroup->fds[i]);
+        if (r < 0) {
+                (void) cgroup_free(cgroup);
+                return r;
+        }
+        *ret = cgroup;
+        return 0;
+}
+
+static int attach(Cgroup *cgroup, pid_t pid, bool born) {
+        char text[16];
+        int r;
+
+        (void) snprintf(text, sizeof text, "%d", pid);
+        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++) {
+                if (born && cgroup->tree->hierarchies[i].v2)
+                        continue;
+                r = fd_write_file_at(cgroup->fds[i], "cgroup.procs", text);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int cgroup_attach(Cgroup *cgroup, pid_t pid) {
+        return attach(cgroup, pid, /* born= */ false);
+}
+
+int cgroup_attach_born(Cgroup *cgroup, pid_t pid) {
+        return attach(cgroup, pid, /* born= */ true);
+}
+
+int cgroup_birth_fd(const Cgroup *cgroup) {
+        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++)
+                if (cgroup->tree->hierarchies[i].v2)
+                        return cgroup->fds[i];
+        return -EBADF;
+}
+
+static void kill_listed(int fd) {
+        char text[4096], *rest = text;
+
+        /* More processes than fit: they are all in the pid namespace of one of the first, and end with it. */
+        if (fd_read_file_at(fd, "cgroup.procs", text, sizeof text) < 0)
+                return;
+        for (char *line; (line = strsep(&rest, "\n")) && *line;) {
+                long pid = strtol(line, NULL, 10);
+                if (pid > 1 && pid != getpid())
+                        (void) kill((pid_t) pid, SIGKILL); /* gone already is as good */
+        }
+}
+
+void cgroup_kill(Cgroup *cgroup) {
+        if (!cgroup)
+                return;
+        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++)
+                if (fd_write_file_at(cgroup->fds[i], "cgroup.kill", "1") >= 0) /* Linux 5.14, version 2 */
+                        return;
+        kill_listed(cgroup->fds[0]);
+}
+
+Cgroup *cgroup_free(Cgroup *cgroup) {
+        Stale *stale;
+        bool gone = true;
+
+        if (!cgroup)
+                return NULL;
+        fd_close_many(cgroup->fds, CGROUP_HIERARCHIES_MAX);
+        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++)
+                if (unlinkat(cgroup->tree->hierarchies[i].fd, cgroup->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                        gone = false;
+        stale = gone ? NULL : calloc(1, sizeof *stale);
+        if (stale) { /* without memory the empty directory stays until the supervisor's own part is looked at by hand */
+                memcpy(stale->name, cgroup->name, sizeof stale->name);
+                stale->next = cgroup->tree->stale;
+                cgroup->tree->stale = stale;
+        }
+        free(cgroup->display);
+        free(cgroup);
+        return NULL;
+}
+
+static uint64_t read_number(int fd, const char *file) {
+        char text[64];
+
+        return fd_read_file_at(fd, file, text, sizeof text) < 0 ? 0 : strtoull(text, NULL, 10);
+}
+
+void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes) {
+        *ret_memory_bytes = 0;
+        *ret_processes = 0;
+        if (!cgroup)
+                return;
+        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++) {
+                const CgroupHierarchy *hierarchy = &cgroup->tree->hierarchies[i];
+                if (hierarchy->controllers & CGROUP_MEMORY)
+                        *ret_memory_bytes = read_number(cgroup->fds[i], hierarchy->v2 ? "memory.current" : "memory.usage_in_bytes");
+                if (hierarchy->controllers & CGROUP_PIDS)
+                        *ret_processes = (uint32_t) read_number(cgroup->fds[i], "pids.current");
+        }
+}
+
+const char *cgroup_display(const Cgroup *cgroup) {
+        return cgroup ? cgroup->display : "";
+}
