@@ -339,7 +339,7 @@ static LogLevel level_from_environment(void) {
 }
 
 int main(int argc, char **argv) {
-        _cleanup_(arguments_done) Arguments arguments;
+        _cleanup_(arguments_done) Arguments arguments = {0};
         Broker broker = {
                 .host = HOST_NULL,
                 .control_fd = -EBADF,

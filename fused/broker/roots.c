@@ -22,7 +22,7 @@ void type_roots_flush(Broker *broker) {
         }
 }
 
-static int build(const PolicyTable *table, PolicyRange files, const PolicyType *type, bool with_agent, int agent_fd, int *ret_fd) {
+static int build(const PolicyTable *table, PolicyRange files, const PolicyType *type, int *ret_fd) {
         _cleanup_free_ const char **paths = NULL;
         const char *slots[POLICY_SLOTS_MAX];
         size_t n_slots = 0;
@@ -50,7 +50,7 @@ int type_root_get(Broker *broker, Policy *policy, const PolicyType *type, int *r
         root = calloc(1, sizeof *root);
         if (!root)
                 return -ENOMEM;
-        r = build(policy_table(policy), type->files, type, type->hand_over == POLICY_HAND_OVER_FD, broker->agent_fd, &root->ns_fd);
+        r = build(policy_table(policy), type->files, type, &root->ns_fd);
         if (r < 0) {
                 free(root);
                 return r;
@@ -67,7 +67,7 @@ int manager_root_make(Broker *broker) {
         const PolicyTable *table = policy_table(broker->policy);
         int fd, r;
 
-        r = build(table, table->manager_files, NULL, false, -EBADF, &fd);
+        r = build(table, table->manager_files, NULL, &fd);
         if (r < 0)
                 return r;
         (void) fd_close(broker->manager_root_fd);
