@@ -105,7 +105,8 @@ static void on_end_outcome(void *userdata, const Outcome *outcome, const Mount *
 
         if (outcome->kind != OUTCOME_OK)
                 return call_fail(call, outcome);
-        (void) call_new_reply(call, &reply);
+        if (call_new_reply(call, &reply) < 0)
+                return (void) call_free(call); /* nobody is there to hear it */
         call_send(call, reply);
 }
 

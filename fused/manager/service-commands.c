@@ -31,8 +31,11 @@ static int slot_of_path(const Service *service, const char *path) {
 
 static void on_open(Service *service, const ServicePacket *packet) {
         bool block_device = packet->command == SERVICE_COMMAND_BDEV;
-        int i = slot_of_path(service, packet->string);
+        int i;
 
+        if (strlen(packet->string) >= SERVICE_PATH_MAX) /* could not be echoed */
+                return service_reply_file(service, -EINVAL, "?");
+        i = slot_of_path(service, packet->string);
         if (packet->request_flags & ~SERVICE_OPEN_QUIET)
                 return service_reply_file(service, -EINVAL, packet->string);
         if (strcmp(packet->string, SERVICE_RESERVED_PATH) == 0)
