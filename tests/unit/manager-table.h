@@ -20,6 +20,7 @@ typedef struct TestTable {
         PolicyRule rules[1];
         PolicyUser users[1];
         uint32_t ids[2];
+        uint64_t filters[1]; /* one instruction: a usable type has a filter */
         char strings[512];
 } TestTable;
 
@@ -46,6 +47,7 @@ static inline PolicyType table_type(TestTable *t, const char *name, PolicyHandOv
                 .place = {table_string(t, "/etc/fused/types/x.conf"), 2},
                 .program = table_string(t, "/bin/true"),
                 .rules = {0, 1},
+                .filter = {0, 1},
                 .server_options = table_string(t, "offset=,quiet"),
                 .max_open_files = 64,
                 .max_processes = 16,
@@ -74,10 +76,11 @@ static inline void table_fill(TestTable *t) {
                 .rules = TABLE_ARRAY(t, rules, 1),
                 .users = TABLE_ARRAY(t, users, 1),
                 .ids = TABLE_ARRAY(t, ids, 2),
+                .filters = TABLE_ARRAY(t, filters, 1),
                 .strings = {.offset = offsetof(TestTable, strings), .count = 1},
         }};
         const uint32_t empty = offsetof(TestTable, strings);
-        t->table.arguments.offset = t->table.devices.offset = t->table.files.offset = t->table.filters.offset = empty;
+        t->table.arguments.offset = t->table.devices.offset = t->table.files.offset = empty;
         t->table.limits_place = (PolicyPlace){table_string(t, "/etc/fused/fused.conf"), 5};
         t->slots[0] = table_slot(t, "source", "/slots/source", POLICY_SOURCE_FILE | POLICY_SOURCE_DEVICE, true);
         t->slots[1] = table_slot(t, "journal", "/slots/journal", POLICY_SOURCE_FILE | POLICY_SOURCE_NONE, false);
