@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every option, key, bus member, refusal and subcommand that the sources know is in the manual.
+
+Each row: what it is, where it is said (glob, regular expression with one group), which page must have it, and how many
+there are at least, so that an expression that no longer matches its source is a failure and not a success."""
+import glob
+import re
+import sys
+
+ROWS = [
+    ("option of fused", "fused/broker/main.c", r'\{"([a-z-]+)", (?:no|required|optional)_argument', "man/fused.8.scd", "--{}", 5),
+    ("option of fusectl", "client/*.c", r'\{"([a-z-]+)", (?:no|required|optional)_argument', "man/fusectl.1.scd", "--{}", 6),
+    ("subcommand", "client/*.c", r'^\s*\{"([a-z]+)",.*(?:command|fusectl|verb|run)_[a-z_]+', "man/fusectl.1.scd", "{}", 8),
+    ("bus member", "fused/manager/*.c", r'SD_BUS_(?:METHOD|PROPERTY|SIGNAL)\w*\(\s*"(\w+)"', "man/org.fused1.5.scd", "*{}*", 11),
+    ("bus error", "fused/manager/*.[ch]", r'"(org\.fused1\.Error\.\w+)"', "man/org.fused1.5.scd", "*{}*", 5),
+    ("key of a mount", "fused/manager/bus-mount.c", r'^\s*\{"([a-z-]+)", append_\w+\}', "man/org.fused1.5.scd", "*{}*", 25),
+    ("property of Mount", "fused/manager/request.c", r'^\s*\{"([a-z-]+)",', "man/org.fused1.5.scd", "*{}*", 6),
+    ("refusal", "policy/authorize.c", r'\[REFUSAL_(?!NONE)\w+\] = \{"([a-z-]+)"', "man/org.fused1.5.scd", "{}", 20),
+    ("mount option", "policy/options.c", r'\{\.name = "([a-z_]+)=?"', "man/fused-types.5.scd", "*{}", 15),
+    ("key of a type", "policy/load-keys.c", r'\{"(?:Type|Slot|Sandbox|Limits|Deadlines|Allow)", "(\w+)"', "man/fused-types.5.scd", "*{}", 25),
+    ("environment", "fused/**/*.c", r'getenv\("(\w+)"\)', "man/fused.8.scd", "*{}*", 2),
+    ("type key in a shipped file", "policy/types/*.conf*", r"^(\w+)=", "man/fused-types.5.scd", "*{}", 8),
+]
+
+
+def main():
+    bad = 0
+    for what, sources, pattern, page, form, least in ROWS:
+        names = set()
+        for path in glob.glob(sources, recursive=True):
+            with open(path, encoding="utf-8") as f:
+                names |= set(re.findall(pattern, f.read(), re.M))
+        try:
+            with open(page, encoding="utf-8") as f:
+                text = f.read().replace("\\", "")
+        except FileNotFoundError:
+            text = ""
+        found = [f"{name}: not in {page}" for name in sorted(names) if form.format(name) not in text]
+        if len(names) < least:
+            found.append(f"only {len(names)} found in {sources}, expected {least} or more: {sorted(names)}")
+        print(f"{'fail' if found else 'pass'} lint/man: {what} ({len(names)})")
+        for line in found:
+            print("    " + line)
+        bad += bool(found)
+    return bad > 0
+
+
+sys.exit(main())
