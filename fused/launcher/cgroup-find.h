@@ -22,7 +22,7 @@ typedef struct CgroupHierarchy {
         uint32_t enabled;     /* controllers that we switched on in OWN, to be switched off again */
 } CgroupHierarchy;
 
-/* Makes OWN/NAME in each usable hierarchy. An unusable one is left out; only a lack of memory and the like is an error. */
+/* Makes OWN/NAME in each usable hierarchy; version 2, if there, is the first. An unusable one is left out; only a lack of memory and the like is an error. */
 int cgroup_find(const char *name, CgroupHierarchy *hierarchies, size_t *ret_n) _must_check_;
 /* Undoes it; directories that are in use stay. */
 void cgroup_leave(const char *name, CgroupHierarchy *hierarchies, size_t n);

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "launcher/cgroup-find.h"
+#include "launcher/cgroup-mover.h"
 #include "launcher/launcher.h"
 
 #define CPU_PERIOD_USEC 100000ULL
@@ -31,7 +32,8 @@ struct CgroupTree {
         CgroupHierarchy hierarchies[CGROUP_HIERARCHIES_MAX];
         size_t n_hierarchies;
         char name[NAME_MAX + 1];
-        Stale *stale; /* owned list */
+        CgroupMover *mover; /* owned; on a hybrid host */
+        Stale *stale;       /* owned list */
 };
 
 struct Cgroup {
@@ -70,6 +72,8 @@ int cgroup_tree_new(const char *name, CgroupTree **ret) {
         r = cgroup_find(name, tree->hierarchies, &tree->n_hierarchies);
         if (r >= 0 && tree->n_hierarchies == 0)
                 r = -EOPNOTSUPP;
+        if (r >= 0 && tree->hierarchies[0].v2 && tree->n_hierarchies > 1)
+                r = cgroup_mover_new(tree->hierarchies, tree->n_hierarchies, &tree->mover);
         if (r < 0) {
                 (void) cgroup_tree_free(tree);
                 return r;
@@ -81,6 +85,7 @@ int cgroup_tree_new(const char *name, CgroupTree **ret) {
 CgroupTree *cgroup_tree_free(CgroupTree *tree) {
         if (!tree)
                 return NULL;
+        tree->mover = cgroup_mover_free(tree->mover);
         sweep(tree);
         while (tree->stale) {
                 Stale *next = tree->stale->next;
@@ -153,14 +158,13 @@ static int make_in(const CgroupHierarchy *hierarchy, const char *name, const Pol
         if (r < 0)
                 return r;
         fd = RET_NERRNO(openat(hierarchy->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-        if (fd < 0)
-                return fd;
-        for (size_t i = 0; i < ELEMENTSOF(limits); i++) {
-                if (!(hierarchy->controllers & limits[i].controller))
-                        continue;
-                r = limits[i].set(hierarchy, fd, type);
-                if (r < 0)
-                        return r;
+        r = fd < 0 ? fd : 0;
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(limits); i++)
+                if (hierarchy->controllers & limits[i].controller)
+                        r = limits[i].set(hierarchy, fd, type);
+        if (r < 0) {
+                (void) unlinkat(hierarchy->fd, name, AT_REMOVEDIR); /* empty, and nobody else knows it */
+                return r;
         }
         *ret_fd = TAKE_FD(fd);
         return 0;
@@ -200,14 +204,12 @@ int cgroup_new(CgroupTree *tree, uint64_t mount_id, const PolicyType *type, Cgro
         return 0;
 }
 
-static int attach(Cgroup *cgroup, pid_t pid, bool born) {
+int cgroup_attach(Cgroup *cgroup, pid_t pid) {
         char text[16];
         int r;
 
         (void) snprintf(text, sizeof text, "%d", pid);
         for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++) {
-                if (born && cgroup->tree->hierarchies[i].v2)
-                        continue;
                 r = fd_write_file_at(cgroup->fds[i], "cgroup.procs", text);
                 if (r < 0)
                         return r;
@@ -215,19 +217,16 @@ static int attach(Cgroup *cgroup, pid_t pid, bool born) {
         return 0;
 }
 
-int cgroup_attach(Cgroup *cgroup, pid_t pid) {
-        return attach(cgroup, pid, /* born= */ false);
-}
-
 int cgroup_attach_born(Cgroup *cgroup, pid_t pid) {
-        return attach(cgroup, pid, /* born= */ true);
+        const CgroupTree *tree = cgroup->tree;
+
+        if (tree->mover)
+                return cgroup_mover_ask(tree->mover, cgroup->name);
+        return tree->hierarchies[0].v2 ? 0 : cgroup_attach(cgroup, pid); /* born where it belongs, or all version 1 */
 }
 
 int cgroup_birth_fd(const Cgroup *cgroup) {
-        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++)
-                if (cgroup->tree->hierarchies[i].v2)
-                        return cgroup->fds[i];
-        return -EBADF;
+        return cgroup->tree->hierarchies[0].v2 ? cgroup->fds[0] : -EBADF;
 }
 
 static void kill_listed(int fd) {
@@ -258,10 +257,13 @@ Cgroup *cgroup_free(Cgroup *cgroup) {
 
         if (!cgroup)
                 return NULL;
-        fd_close_many(cgroup->fds, CGROUP_HIERARCHIES_MAX);
-        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++)
+        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++) {
+                if (cgroup->fds[i] < 0)
+                        continue; /* not made by us */
+                cgroup->fds[i] = fd_close(cgroup->fds[i]);
                 if (unlinkat(cgroup->tree->hierarchies[i].fd, cgroup->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
                         gone = false;
+        }
         stale = gone ? NULL : calloc(1, sizeof *stale);
         if (stale) { /* without memory the empty directory stays until the supervisor's own part is looked at by hand */
                 memcpy(stale->name, cgroup->name, sizeof stale->name);

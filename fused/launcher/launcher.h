@@ -41,7 +41,7 @@ int spawn_agent_spec(const SpawnRequest *request, const SpawnArguments *argument
 /* --- cgroup.c, for spawn.c --- */
 
 int cgroup_birth_fd(const Cgroup *cgroup); /* v2 directory for CLONE_INTO_CGROUP (borrowed), or -EBADF */
-int cgroup_attach_born(Cgroup *cgroup, pid_t pid) _must_check_; /* the hierarchies that birth does not cover */
+int cgroup_attach_born(Cgroup *cgroup, pid_t pid) _must_check_; /* the hierarchies that birth does not cover, maybe later: cgroup-mover.h */
 
 /* --- confine.c: run in the child, in this order; what each takes away cannot come back --- */
 
