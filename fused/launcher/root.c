@@ -54,6 +54,22 @@ static int tmpfs_new(int *ret_fd) {
         return 0;
 }
 
+/* libc loads its unwinder by itself for pthread_cancel(), with which libfuse ends its threads; no list of dependencies has
+ * it. It is looked for where libc is. */
+static int place_unwinder(int root_fd, const char *file) {
+        static const char libc[] = "/libc.so.6";
+        _cleanup_free_ char *path = NULL;
+        size_t length = strlen(file);
+
+        if (length < sizeof libc || strcmp(file + length + 1 - sizeof libc, libc) != 0)
+                return 0;
+        if (asprintf(&path, "%.*s/libgcc_s.so.1", (int) (length + 1 - sizeof libc), file) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        return access(path, F_OK) < 0 ? 0 : place_file(root_fd, path);
+}
+
 static int fill(int root_fd, const Plan *plan) {
         static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};
         int r;
@@ -73,6 +89,8 @@ static int fill(int root_fd, const Plan *plan) {
         }
         for (size_t i = 0; i < plan->n_files; i++) {
                 r = place_file(root_fd, plan->files[i]);
+                if (r >= 0)
+                        r = place_unwinder(root_fd, plan->files[i]);
                 if (r < 0)
                         return r;
         }

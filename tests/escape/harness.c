@@ -34,9 +34,6 @@ void harness_need_root(void) {
                 harness_skip("needs root");
 }
 
-/* libc loads it for pthread_cancel(), with which libfuse ends its threads. */
-#define UNWINDER "/lib/x86_64-linux-gnu/libgcc_s.so.1"
-
 static uint32_t add_string(HandTable *table, const char *text) {
         uint32_t at = table->strings_used, length = (uint32_t) strlen(text) + 1;
 
@@ -96,8 +93,6 @@ static void add_libraries(HarnessRun *run, const char *program) {
                 }
         }
         (void) pclose(list); /* a static program has no list: status 1 */
-        if (run->table->type.files.count > 2 && access(UNWINDER, F_OK) == 0)
-                harness_file(run, UNWINDER);
 }
 
 /* Everything is allowed; with an agent the notified calls are notified. */

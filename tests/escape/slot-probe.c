@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A server that knows nothing of fused and uses its slots by path, as the agent must let it. Static. One line for each check
  * that fails; "N checks, M failed" at the end. First argument: "checks" (with the slots source (rw, 8192 bytes "0123..."),
- * readonly, empty, and device if the second is "device"), "wait" (until SIGTERM, then exit 42), "crash", "exit". */
+ * readonly, empty, and device if the second is "device"), "wait" (until SIGTERM, then exit 42), "crash", "exit", "identity" (what
+ * the manager must be: prints one line), "trees" (three directories come over descriptor 3: a writable slot, a read-only one
+ * and one that is no slot). */
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +18,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -171,6 +178,72 @@ static void check_device(void) {
         CHECK(ioctl(fd, BLKFLSBUF, 0), -EACCES); /* CAP_SYS_ADMIN, which nobody has here */
 }
 
+static int receive_fd(void) {
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(sizeof(int))];
+        } control;
+        char byte;
+        struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control};
+        int fd;
+
+        if (recvmsg(3, &message, MSG_CMSG_CLOEXEC) != 1 || !CMSG_FIRSTHDR(&message))
+                return -1;
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+        return fd;
+}
+
+/* The directories' own permissions allow everybody everything: what is refused here, Landlock refuses. */
+static void check_trees(void) {
+        int writable = receive_fd(), readonly = receive_fd(), stranger = receive_fd();
+
+        CHECK(writable, 0);
+        CHECK(readonly, 0);
+        CHECK(stranger, 0);
+        CHECK(openat(writable, "old", O_RDWR | O_TRUNC), 0);
+        CHECK(openat(writable, "new", O_RDWR | O_CREAT, 0600), 0);
+        CHECK(mkdirat(writable, "folder", 0700), 0);
+        CHECK(renameat(writable, "new", writable, "folder/newer"), 0);
+        CHECK(unlinkat(writable, "folder/newer", 0), 0);
+        CHECK(unlinkat(writable, "folder", AT_REMOVEDIR), 0);
+        CHECK(mknodat(writable, "device", S_IFCHR | 0600, makedev(1, 3)), -EACCES);
+        CHECK(openat(writable, "..", O_RDONLY | O_DIRECTORY), 0); /* of a detached mount: the directory itself */
+        CHECK(openat(writable, "../../../etc/passwd", O_RDONLY), -ENOENT);
+        CHECK(openat(readonly, "old", O_RDONLY), 0);
+        CHECK(openat(readonly, "old", O_RDWR), -EACCES);
+        CHECK(openat(readonly, "new", O_RDWR | O_CREAT, 0600), -EACCES);
+        CHECK(openat(stranger, "old", O_RDONLY), -EACCES);
+        CHECK(openat(stranger, "new", O_RDWR | O_CREAT, 0600), -EACCES);
+}
+
+static int count_interfaces(void) {
+        struct if_nameindex *names = if_nameindex();
+        int n = 0;
+
+        while (names && names[n].if_index)
+                n++;
+        if_freenameindex(names);
+        return n;
+}
+
+/* uid, gid, groups, any capability, no_new_privs, session leader, the descriptors that are open, entries of the root. */
+static void print_identity(void) {
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+        DIR *root;
+
+        (void) syscall(SYS_capget, &header, data);
+        printf("uid=%u gid=%u groups=%d capabilities=%d no_new_privs=%d leader=%d etc=%d interfaces=%d fds=", getuid(), getgid(),
+               getgroups(0, NULL), (data[0].permitted | data[1].permitted | data[0].effective) != 0,
+               prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), getsid(0) == getpid(), access("/etc", F_OK) == 0, count_interfaces());
+        for (int fd = 0; fd < 1024; fd++)
+                if (fcntl(fd, F_GETFD) >= 0)
+                        printf("%d,", fd);
+        root = opendir("/");
+        printf(" root=%d\n", root != NULL);
+}
+
 static void on_term(int number) {
         _exit(42);
 }
@@ -185,6 +258,17 @@ int main(int argc, char **argv) {
                 (void) alarm(20);
                 for (;;)
                         (void) pause();
+        }
+        if (strcmp(mode, "identity") == 0) {
+                print_identity();
+                (void) alarm(20);
+                for (;;)
+                        (void) pause();
+        }
+        if (strcmp(mode, "trees") == 0) {
+                check_trees();
+                printf("%u checks, %u failed\n", n_checks, n_failed);
+                return n_failed > 0;
         }
         if (strcmp(mode, "crash") == 0)
                 abort();

@@ -77,6 +77,17 @@ static bool has_process(const char *directory, pid_t pid) {
         return false;
 }
 
+/* The value of the first of the files (version 2, version 1) that the directory has; 0 if none. */
+static uint64_t limit_in(const char *directory, const char *v2, const char *v1) {
+        char path[4200], text[64];
+
+        (void) snprintf(path, sizeof path, "%s/%s", directory, v2);
+        if (fd_read_file_at(AT_FDCWD, path, text, sizeof text) >= 0)
+                return strtoull(text, NULL, 10);
+        (void) snprintf(path, sizeof path, "%s/%s", directory, v1);
+        return fd_read_file_at(AT_FDCWD, path, text, sizeof text) >= 0 ? strtoull(text, NULL, 10) : 0;
+}
+
 static CgroupTree *tree; /* removed by the teardown if the test fails half way */
 static Cgroup *cgroup;
 
@@ -102,6 +113,8 @@ static void test_real(void **state) {
         (void) snprintf(directory, sizeof directory, "%s", cgroup_display(cgroup));
         assert_non_null(strstr(directory, "/mount-17"));
         assert_int_equal(access(directory, F_OK), 0);
+        memory = limit_in(directory, "memory.max", "memory.limit_in_bytes");
+        assert_true(memory == 0 /* no controller here */ || memory == 32 << 20);
         assert_int_equal(cgroup_new(tree, 17, &type, &(Cgroup *){NULL}), -EEXIST); /* an id is used once... */
         assert_int_equal(access(directory, F_OK), 0);                               /* and its first user keeps it */
         pid_t pid = child_clone(0, cgroup_birth_fd(cgroup), &pidfd);
