@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# SUBSET: asan
+# Every way a mount ends in peace: by id, by mount point, busy, lazy, from outside with umount(8), detached.
+. "$TOP/tests/lib/lib.sh"
+make_ext4_image "$T/image" 16M
+mkdir "$T/mnt" "$T/other"
+start_fused
+mount_it() { id=$(fusectl mount ext4 "$T/image" "$T/mnt"); }
+gone() { [ "$(fusectl --json list | json 'len(d)')" = 0 ]; }
+
+say "by id, by mount point, by another name of it"
+mount_it; fusectl umount "$id"
+mount_it; fusectl umount "$T/mnt"
+ln -s mnt "$T/link"
+mount_it; fusectl umount "$T/link/"
+fsck_clean "$T/image"
+
+say "busy"
+mount_it
+echo text >"$T/mnt/file"
+exec 9<"$T/mnt/file"
+expect_fusectl 1 umount "$id"
+out_has '[Bb]usy|in use'
+assert_equal "$(field "$id" state)" live
+assert_equal "$(cat "$T/mnt/file")" text
+say "lazy: gone from sight, served until the last user leaves"
+fusectl umount "$id" --lazy &
+lazy=$!
+wait_for "the mount point" 5 not_mounted "$T/mnt"
+assert_equal "$(cat <&9)" text "what the open file reads"
+exec 9<&-
+wait $lazy
+wait_for "the end of the mount" 10 gone
+fsck_clean "$T/image"
+
+say "from outside"
+mount_it
+umount "$T/mnt"
+wait_for "fused to notice umount(8)" 10 gone
+wait_for "the end of the server" 5 no_servers
+fsck_clean "$T/image"
+
+say "not mounted by fused"
+native_mount -t tmpfs none "$T/other"
+expect_fusectl 4 umount "$T/other"
+expect_fusectl 4 umount 999999
+is_mounted "$T/other" || fail "it unmounted what was not its own"
+umount "$T/other"
+
+say "a file as mount point, and a mount over a mount"
+mount_it
+under=$(fusectl mount ext4 "$T/image" "$T/other" 2>&1) && fail "the same image could be mounted twice: $under"
+fusectl umount "$id"
