@@ -5,9 +5,9 @@
  * mount(2)/umount2(2), which libfuse 2 calls for a mount that has been made already. The filter compiler gives exactly
  * these SECCOMP_RET_USER_NOTIF, and the agent has exactly one row for each (fused/agent/answer.c).
  *
- * X(name, argument that holds the directory fd or -1, argument that holds the path). Architectures without the old calls
- * (open, stat, ... on arm64) leave those rows out: test with "#ifdef __NR_name" or by resolving the name.
- * openat2 is not in here: its flags are in the server's memory, and the filter answers it with ENOSYS. */
+ * X(name, argument that holds the directory fd or -1, argument that holds the path). Architectures without the old
+ * calls (open, stat, ... on arm64) leave those rows out: test with "#ifdef __NR_name" or by resolving the name. openat2
+ * is not in here: its flags are in the server's memory, and the filter answers it with ENOSYS. */
 #define NOTIFIED_SYSCALLS(X)  \
         X(open, -1, 0)        \
         X(openat, 0, 1)       \

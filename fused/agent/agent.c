@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* fused-agent: starts an unmodified server under its filter and answers for its slots until it ends.
  *
- * The launcher executes it as pid 1 of the server's pid namespace, already without privilege and inside the sandbox. It gets
- * its descriptors by number (spec.h). The server is its child, started like vfork() but with one descriptor table: the
- * listener that the filter makes in the child is thereby the agent's at once, and the child needs no call to hand it over,
- * which its filter might not let it make. The table is the child's own again from exec on.
+ * The launcher executes it as pid 1 of the server's pid namespace, already without privilege and inside the sandbox. It
+ * gets its descriptors by number (spec.h). The server is its child, started like vfork() but with one descriptor table:
+ * the listener that the filter makes in the child is thereby the agent's at once, and the child needs no call to hand
+ * it over, which its filter might not let it make. The table is the child's own again from exec on.
  *
- * It waits without a deadline: how long a server may take is the supervisor's business, which ends the agent, and so all. */
+ * It reads the names from the server's memory, which Yama allows a parent (ptrace_scope 0 and 1). With 2 or 3 nobody without
+ * privilege may, every call is continued, and the server finds its slots closed (EACCES).
+ *
+ * It waits without a deadline: how long a server may take is the supervisor's business, which ends the agent, and so
+ * all. */
 
 #include <fcntl.h>
 #include <poll.h>
@@ -55,19 +59,23 @@ static int map_spec(const AgentSpec **ret) {
         if (spec == MAP_FAILED)
                 return -errno;
         if (spec->magic != AGENT_SPEC_MAGIC || spec->size != st.st_size || spec->n_slots > AGENT_SLOTS_MAX ||
-            spec->n_arguments < 1 || spec->n_arguments > AGENT_ARGUMENTS_MAX || spec->n_filter < 1 || spec->n_filter > BPF_MAXINSNS)
+            spec->n_arguments < 1 || spec->n_arguments > AGENT_ARGUMENTS_MAX || spec->n_filter < 1 ||
+            spec->n_filter > BPF_MAXINSNS)
                 return -EBADMSG;
         *ret = spec;
         return 0;
 }
 
 static int seccomp_listen(const AgentSpec *spec) {
-        struct sock_fprog program = {.len = (unsigned short) spec->n_filter, .filter = (struct sock_filter *) (spec + 1)};
+        struct sock_fprog program = {
+                .len = (unsigned short) spec->n_filter,
+                .filter = (struct sock_filter *) (spec + 1),
+        };
         /* A signal that the server handles must not repeat a call that is being answered (Linux 5.19). */
-        const unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+        const unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER, wait = SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
         int r;
 
-        r = RET_NERRNO((int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program));
+        r = RET_NERRNO((int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | wait, &program));
         if (r == -EINVAL)
                 r = RET_NERRNO((int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program));
         return r;
@@ -98,7 +106,9 @@ static int fail(const char *what, int error) {
 
 /* Everything beyond 2 is the agent's alone, but for a device that the server's command line names. */
 static int keep_from_server(const AgentSpec *spec) {
-        for (int fd = spec->server_has_fuse ? AGENT_FUSE_FD + 1 : AGENT_FUSE_FD; fd < AGENT_FIRST_SLOT_FD + AGENT_SLOTS_MAX; fd++)
+        int first = spec->server_has_fuse ? AGENT_FUSE_FD + 1 : AGENT_FUSE_FD;
+
+        for (int fd = first; fd < AGENT_FIRST_SLOT_FD + AGENT_SLOTS_MAX; fd++)
                 if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 && errno != EBADF)
                         return -errno;
         return 0;
@@ -127,7 +137,8 @@ static int start_server(Agent *agent) {
         start.program_fd = open(start.arguments[0], O_PATH | O_CLOEXEC);
         if (start.program_fd < 0)
                 return fail(start.arguments[0], -errno);
-        agent->server_pid = clone(child_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &start);
+        agent->server_pid =
+                clone(child_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &start);
         if (agent->server_pid < 0)
                 return fail("start the server", -errno);
         if (start.failed)
@@ -167,7 +178,10 @@ static bool take_signals(const Agent *agent, int *ret_status) {
 }
 
 static int run(Agent *agent) {
-        struct pollfd items[] = {{.fd = agent->signal_fd, .events = POLLIN}, {.fd = agent->listener_fd, .events = POLLIN}};
+        struct pollfd items[] = {
+                {.fd = agent->signal_fd, .events = POLLIN},
+                {.fd = agent->listener_fd, .events = POLLIN},
+        };
         int status = 0;
 
         for (;;) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The agent stands beside an unmodified server (hand-over fd) inside its sandbox, with the server's own uid and nothing more
- * than the slots: it answers the few calls by which the server names them. See agent.c. */
+/* The agent stands beside an unmodified server (hand-over fd) inside its sandbox, with the server's own uid and nothing
+ * more than the slots: it answers the few calls by which the server names them. See agent.c. */
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>

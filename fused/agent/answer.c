@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The answers to a server's notified system calls: one row for each of policy/notified.h.
  *
- * A call that names a slot is answered with the slot; mount(2) and umount2(2) are answered or refused; everything else is
- * continued, so that the sandbox decides as if nobody had looked. Nothing is decided by what the server's memory holds: it can
- * change after it was read, but a continued call can reach no more than the sandbox allows, and a slot is the server's anyway.
+ * A call that names a slot is answered with the slot; mount(2) and umount2(2) are answered or refused; everything else
+ * is continued, so that the sandbox decides as if nobody had looked. Nothing is decided by what the server's memory
+ * holds: it can change after it was read, but a continued call can reach no more than the sandbox allows, and a slot is
+ * the server's anyway.
  *
- * What a slot is not: a second open file. All opens of a slot share one file offset (set to 0 at each open) and one set of
- * flags; O_DIRECT, O_SYNC and O_DSYNC are taken as asked for but stay as the client opened the file. */
+ * What a slot is not: a second open file. All opens of a slot share one file offset (set to 0 at each open) and one set
+ * of flags; O_DIRECT, O_SYNC and O_DSYNC are taken as asked for but stay as the client opened the file. */
 
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -219,8 +220,8 @@ static void answer_readlinkat(const Call *call) {
 
 /* --- mount --- */
 
-/* The mount exists already, made by the supervisor with options of its own: the server's call has no effect but to let it go
- * on. Once, as there is one mount. */
+/* The mount exists already, made by the supervisor with options of its own: the server's call has no effect but to let
+ * it go on. Once, as there is one mount. */
 static void answer_mount(const Call *call) {
         char type[16] = "";
         bool is_fuse = read_string(call, call->arguments[2], type, sizeof type) && strncmp(type, "fuse", 4) == 0;
@@ -263,7 +264,8 @@ static bool resolve(Call *call, const struct Row *row, char *normal, size_t size
                 return false;
         if (path[0] == 0)
                 return false; /* AT_EMPTY_PATH, or ENOENT */
-        if (path[0] != '/' && row->directory_argument >= 0 && (int) call->arguments[row->directory_argument] != AT_FDCWD)
+        bool by_fd = row->directory_argument >= 0 && (int) call->arguments[row->directory_argument] != AT_FDCWD;
+        if (path[0] != '/' && by_fd)
                 return false;
         if (!path_normalise(path, normal, size))
                 return false;
@@ -273,7 +275,11 @@ static bool resolve(Call *call, const struct Row *row, char *normal, size_t size
 }
 
 static void answer(Agent *agent, const struct seccomp_notif *notification) {
-        Call call = {.agent = agent, .notification = notification, .arguments = (const uint64_t *) notification->data.args};
+        Call call = {
+                .agent = agent,
+                .notification = notification,
+                .arguments = (const uint64_t *) notification->data.args,
+        };
         char normal[AGENT_PATH_MAX];
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The agent's own filter, written by hand so that a static program of libc alone can have one: what the loop and answer.c
- * call, and death for anything else. */
+/* The agent's own filter, written by hand so that a static program of libc alone can have one: what the loop and
+ * answer.c call, and death for anything else. */
 
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -23,7 +23,8 @@
 
 static const uint32_t calls[] = {
         __NR_ppoll, __NR_read, __NR_write, __NR_wait4, __NR_kill, __NR_exit_group, __NR_restart_syscall,
-        __NR_process_vm_readv, __NR_process_vm_writev, __NR_newfstatat, __NR_fstat, __NR_statx, __NR_lseek, __NR_ftruncate,
+        __NR_process_vm_readv, __NR_process_vm_writev, __NR_newfstatat, __NR_fstat, __NR_statx,
+        __NR_lseek, __NR_ftruncate,
 };
 
 static const uint32_t requests[] = {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the launcher tells the agent: a sealed memfd, mapped read-only. Written by launcher/agent-spec.c, read by agent.c; both
- * are from the same build, and the writer is the trusted side.
+/* What the launcher tells the agent: a sealed memfd, mapped read-only. Written by launcher/agent-spec.c, read by
+ * agent.c; both are from the same build, and the writer is the trusted side.
  *
- *   +-----------+----------------------------+---------------------------+
+ *   +-----------+-------------------------------+--------------------------------+
  *   | AgentSpec | n_filter * struct sock_filter | strings, each with its NUL |
- *   +-----------+----------------------------+---------------------------+
+ *   +-----------+-------------------------------+--------------------------------+
  */
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The command line of a server: the words of its type with the specifiers filled in. Nothing of it comes from a client but
- * the listed server options in %o, which are one word (or part of one) and never a command. See policy-table.h. */
+/* The command line of a server: the words of its type with the specifiers filled in. Nothing of it comes from a client
+ * but the listed server options in %o, which are one word (or part of one) and never a command. See policy-table.h. */
 
 #include <stdio.h>
 #include <string.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which cgroup hierarchies the supervisor can use. See cgroup-find.h.
  *
- * In version 2 a cgroup with processes cannot hand controllers on ("no internal processes"). Where the supervisor is alone in
- * its cgroup (a unit with Delegate=) it moves into a leaf of its own and takes them; in the root cgroup the rule does not
- * hold; elsewhere (a login session) version 2 is used without limits, as the other processes are not ours to move. */
+ * In version 2 a cgroup with processes cannot hand controllers on ("no internal processes"). Where the supervisor is
+ * alone in its cgroup (a unit with Delegate=) it moves into a leaf of its own and takes them; in the root cgroup the
+ * rule does not hold; elsewhere (a login session) version 2 is used without limits, as the other processes are not ours
+ * to move. */
 
 #include "launcher/cgroup-find.h"
 
@@ -114,7 +115,8 @@ static bool match_line(char *line, const char *controller, const char *own_path,
         return n > 0 && (size_t) n < size && !strstr(own_path, "/..");
 }
 
-bool cgroup_directory(const char *mountinfo, const char *controller, const char *own_path, char *directory, size_t size) {
+bool cgroup_directory(const char *mountinfo, const char *controller, const char *own_path, char *directory,
+                      size_t size) {
         char line[4096];
 
         for (const char *at = mountinfo; *at;) {
@@ -206,7 +208,8 @@ static CgroupHierarchy *find_path(CgroupHierarchy *hierarchies, size_t n, const 
         for (size_t i = 0; i < n; i++) {
                 size_t length = strlen(directory);
                 const char *path = hierarchies[i].path;
-                if (strncmp(path, directory, length) == 0 && path[length] == '/' && strcmp(path + length + 1, name) == 0)
+                if (strncmp(path, directory, length) == 0 && path[length] == '/' &&
+                    strcmp(path + length + 1, name) == 0)
                         return &hierarchies[i];
         }
         return NULL;
@@ -226,7 +229,8 @@ int cgroup_find(const char *name, CgroupHierarchy *hierarchies, size_t *ret_n) {
             fd_read_file_at(AT_FDCWD, "/proc/self/mountinfo", mountinfo, TEXT_MAX) < 0)
                 return 0; /* no cgroups, or no way to tell */
 
-        if (cgroup_own_path(cgroups, "", own, sizeof own) && cgroup_directory(mountinfo, "", own, directory, sizeof directory))
+        if (cgroup_own_path(cgroups, "", own, sizeof own) &&
+            cgroup_directory(mountinfo, "", own, directory, sizeof directory))
                 n += add(directory, name, /* v2= */ true, &hierarchies[n]) >= 0;
         for (size_t i = 0; i < ELEMENTSOF(controllers); i++) {
                 CgroupHierarchy *hierarchy;

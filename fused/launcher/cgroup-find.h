@@ -22,7 +22,8 @@ typedef struct CgroupHierarchy {
         uint32_t enabled;     /* controllers that we switched on in OWN, to be switched off again */
 } CgroupHierarchy;
 
-/* Makes OWN/NAME in each usable hierarchy; version 2, if there, is the first. An unusable one is left out; only a lack of memory and the like is an error. */
+/* Makes OWN/NAME in each usable hierarchy; version 2, if there, is the first. An unusable one is left out; only a lack
+ * of memory and the like is an error. */
 int cgroup_find(const char *name, CgroupHierarchy *hierarchies, size_t *ret_n) _must_check_;
 /* Undoes it; directories that are in use stay. */
 void cgroup_leave(const char *name, CgroupHierarchy *hierarchies, size_t n);
@@ -32,4 +33,5 @@ void cgroup_leave(const char *name, CgroupHierarchy *hierarchies, size_t n);
 /* The path in /proc/self/cgroup for a controller ("memory"), or version 2 for "". Returns false if there is none. */
 bool cgroup_own_path(const char *cgroups, const char *controller, char *path, size_t size);
 /* The directory of that path below the mount that /proc/self/mountinfo has for it. */
-bool cgroup_directory(const char *mountinfo, const char *controller, const char *own_path, char *directory, size_t size);
+bool cgroup_directory(const char *mountinfo, const char *controller, const char *own_path, char *directory,
+                      size_t size);

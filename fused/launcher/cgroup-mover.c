@@ -55,7 +55,8 @@ static void move(const CgroupHierarchy *hierarchies, size_t n, const char *name)
         for (size_t pass = 0; moved > 0 && pass < PASSES_MAX; pass++) {
                 moved = 0;
                 for (size_t i = 1; i < n; i++)
-                        if (fds[0] >= 0 && fds[i] >= 0 && fd_read_file_at(fds[0], "cgroup.procs", listed, sizeof listed) > 0)
+                        if (fds[0] >= 0 && fds[i] >= 0 &&
+                            fd_read_file_at(fds[0], "cgroup.procs", listed, sizeof listed) > 0)
                                 moved += move_listed(listed, fds[i]);
         }
         fd_close_many(fds, n);
@@ -70,8 +71,8 @@ static _noreturn_ void run(const CgroupHierarchy *hierarchies, size_t n, int soc
                 own[i] = (CgroupHierarchy){.fd = 4 + (int) i};
                 keep[4 + i] = hierarchies[i].fd;
         }
-        if (child_place_fds(keep, 4 + n) < 0 || confine_identity(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
-            getppid() != parent)
+        if (child_place_fds(keep, 4 + n) < 0 || confine_identity(0, 0) < 0 ||
+            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
                 _exit(1);
         /* Waits for orders for as long as the broker is there; each read ends with its socket. */
         while (fd_receive(3, &order, sizeof order, NULL, 0, NULL, 0) == sizeof order) {

@@ -3,10 +3,10 @@
 
 /* A helper process that moves servers into their version 1 cgroups, beside a host's version 2.
  *
- * Why: a server is born in its version 2 cgroup, but version 1 only knows moving, and each move waits for an RCU grace period of
- * about 10 ms (cgroup_threadgroup_rwsem), three times what the whole sandbox takes. So on such a "hybrid" host the move
- * happens while the server starts: for that long its limits are the rlimits, among them the number of processes. The
- * version 2 cgroup says who belongs to it, so that a child it forked meanwhile is moved as well.
+ * Why: a server is born in its version 2 cgroup, but version 1 only knows moving, and each move waits for an RCU grace
+ * period of about 10 ms (cgroup_threadgroup_rwsem), three times what the whole sandbox takes. So on such a "hybrid"
+ * host the move happens while the server starts: for that long its limits are the rlimits, among them the number of
+ * processes. The version 2 cgroup says who belongs to it, so that a child it forked meanwhile is moved as well.
  *
  * One process for the supervisor's life, without capabilities; it ends with its socket. */
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cgroups of servers: OWN/NAME/mount-ID in every hierarchy that can be used, OWN being where the supervisor was started.
+/* cgroups of servers: OWN/NAME/mount-ID in every hierarchy that can be used, OWN being where the supervisor was
+ * started.
  *
  * Version 2 is used with whatever controllers can be switched on (none is enough for cgroup.kill), version 1 for
- * controllers that are bound there. Where they are was found by cgroup-find.c. A limit that is asked for and whose file is
- * there but refuses it is an error: a server is not started with less than its type says. */
+ * controllers that are bound there. Where they are was found by cgroup-find.c. A limit that is asked for and whose file
+ * is there but refuses it is an error: a server is not started with less than its type says. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -289,7 +290,8 @@ void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *re
         for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++) {
                 const CgroupHierarchy *hierarchy = &cgroup->tree->hierarchies[i];
                 if (hierarchy->controllers & CGROUP_MEMORY)
-                        *ret_memory_bytes = read_number(cgroup->fds[i], hierarchy->v2 ? "memory.current" : "memory.usage_in_bytes");
+                        *ret_memory_bytes =
+                                read_number(cgroup->fds[i], hierarchy->v2 ? "memory.current" : "memory.usage_in_bytes");
                 if (hierarchy->controllers & CGROUP_PIDS)
                         *ret_processes = (uint32_t) read_number(cgroup->fds[i], "pids.current");
         }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -29,17 +30,26 @@ pid_t child_clone(uint64_t flags, int cgroup_fd, int *ret_pidfd) {
         return (pid_t) pid;
 }
 
+static uint64_t monotonic_usec(void) {
+        struct timespec now = {0};
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
+        return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
+}
+
 int wait_readable(int fd, uint64_t timeout_usec) {
+        const uint64_t end = monotonic_usec() + timeout_usec;
         struct pollfd item = {.fd = fd, .events = POLLIN};
-        struct timespec timeout = {
-                .tv_sec = (time_t) (timeout_usec / USEC_PER_SEC),
-                .tv_nsec = (long) (timeout_usec % USEC_PER_SEC) * 1000,
-        };
         int r;
 
-        do
-                r = RET_NERRNO(ppoll(&item, 1, &timeout, NULL)); /* an interrupted wait starts over: still bounded in practice */
-        while (r == -EINTR);
+        do { /* a signal takes nothing from the deadline and adds nothing to it */
+                uint64_t now = monotonic_usec(), left = end > now ? end - now : 0;
+                struct timespec timeout = {
+                        .tv_sec = (time_t) (left / USEC_PER_SEC),
+                        .tv_nsec = (long) (left % USEC_PER_SEC) * 1000,
+                };
+                r = RET_NERRNO(ppoll(&item, 1, &timeout, NULL));
+        } while (r == -EINTR);
         if (r < 0)
                 return r;
         return r == 0 ? -ETIMEDOUT : 0;

@@ -27,9 +27,9 @@ typedef struct RulesetAttribute { /* struct landlock_ruleset_attr of ABI 6 */
 #define ACCESS_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define ACCESS_FS_ABI_1 ((1ULL << 13) - 1)
 /* What a server may do below a tree it was given for writing; never device nodes, never ioctls on devices. */
-#define ACCESS_WRITABLE_TREE                                                                                              \
-        (ACCESS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |   \
-         LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |                       \
+#define ACCESS_WRITABLE_TREE \
+        (ACCESS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
+         LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | \
          LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER | ACCESS_FS_TRUNCATE)
 
 /* What each ABI added; the size is what a kernel of that ABI knows of the struct. */
@@ -68,7 +68,8 @@ static int add_rules(int ruleset_fd, uint64_t handled, int program_fd, const Lan
         device_fd = RET_NERRNO(open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC));
         if (device_fd < 0)
                 return device_fd;
-        r = add_rule(ruleset_fd, device_fd, handled & (ACCESS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_FS_TRUNCATE));
+        r = add_rule(ruleset_fd, device_fd,
+                     handled & (ACCESS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_FS_TRUNCATE));
         if (r < 0)
                 return r;
         if (program_fd >= 0) {
@@ -77,7 +78,8 @@ static int add_rules(int ruleset_fd, uint64_t handled, int program_fd, const Lan
                         return r;
         }
         for (size_t i = 0; i < n_trees; i++) {
-                r = add_rule(ruleset_fd, trees[i].fd, handled & (trees[i].writable ? ACCESS_WRITABLE_TREE : ACCESS_READ));
+                uint64_t access = trees[i].writable ? ACCESS_WRITABLE_TREE : ACCESS_READ;
+                r = add_rule(ruleset_fd, trees[i].fd, handled & access);
                 if (r < 0)
                         return r;
         }

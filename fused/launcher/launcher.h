@@ -10,8 +10,8 @@
 
 /* --- clone.c --- */
 
-/* fork() by clone3(2) with namespace flags; also gives the pidfd (close-on-exec). cgroup_fd: where the child is born (v2), or
- * -EBADF. The caller is single-threaded and shares no memory with the child. Returns 0 in the child. */
+/* fork() by clone3(2) with namespace flags; also gives the pidfd (close-on-exec). cgroup_fd: where the child is born
+ * (v2), or -EBADF. The caller is single-threaded and shares no memory with the child. Returns 0 in the child. */
 pid_t child_clone(uint64_t flags, int cgroup_fd, int *ret_pidfd) _must_check_;
 /* SIGKILL and reap; bounded. Both arguments as child_clone() gave them. Closes nothing. */
 void child_kill_reap(pid_t pid, int pidfd);
@@ -36,12 +36,14 @@ void spawn_arguments_done(SpawnArguments *arguments);
 /* --- agent-spec.c: what the agent is told, as a sealed memfd --- */
 
 /* first_slot_fd: the descriptor number of the first slot that is not empty; the others follow. */
-int spawn_agent_spec(const SpawnRequest *request, const SpawnArguments *arguments, int first_slot_fd, int *ret_fd) _must_check_;
+int spawn_agent_spec(const SpawnRequest *request, const SpawnArguments *arguments, int first_slot_fd,
+                     int *ret_fd) _must_check_;
 
 /* --- cgroup.c, for spawn.c --- */
 
 int cgroup_birth_fd(const Cgroup *cgroup); /* v2 directory for CLONE_INTO_CGROUP (borrowed), or -EBADF */
-int cgroup_attach_born(Cgroup *cgroup, pid_t pid) _must_check_; /* the hierarchies that birth does not cover, maybe later: cgroup-mover.h */
+/* The hierarchies that birth does not cover; maybe a little later, see cgroup-mover.h. */
+int cgroup_attach_born(Cgroup *cgroup, pid_t pid) _must_check_;
 
 /* --- confine.c: run in the child, in this order; what each takes away cannot come back --- */
 
@@ -61,6 +63,6 @@ typedef struct LandlockTree {
         bool writable;
 } LandlockTree;
 /* Read and execute below the root (and the program behind program_fd, which may lie outside), the trees through their
- * descriptors, nothing else; no TCP; with isolate also no signals or abstract sockets out of the domain. Where the kernel
- * has no Landlock this is 0: it is the second wall. */
+ * descriptors, nothing else; no TCP; with isolate also no signals or abstract sockets out of the domain. Where the
+ * kernel has no Landlock this is 0: it is the second wall. */
 int landlock_confine(int program_fd, const LandlockTree *trees, size_t n_trees, bool isolate) _must_check_;

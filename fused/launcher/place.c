@@ -23,8 +23,8 @@ static int open_inside(int root_fd, const char *path, uint64_t flags) {
         return RET_NERRNO((int) syscall(SYS_openat2, root_fd, path, &how, sizeof how));
 }
 
-/* Debian and others have /lib, /lib64, /bin and /sbin as links into /usr. A path that begins with such a link gets the same
- * link inside, so that there is one place for each file under both names, as the dynamic loader expects. */
+/* Debian and others have /lib, /lib64, /bin and /sbin as links into /usr. A path that begins with such a link gets the
+ * same link inside, so that there is one place for each file under both names, as the dynamic loader expects. */
 static int copy_first_link(int root_fd, const char *path) {
         char name[NAME_MAX + 2] = "/", target[PATH_MAX] = "/"; /* the link is relative to the root, or says so itself */
         size_t length = strcspn(path + 1, "/");

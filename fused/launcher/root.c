@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A type's root: built by a child in a mount namespace of its own, which is then all that is kept, as a descriptor.
  *
- * The child copies the host's mounts only for as long as it needs their files; after pivot_root nothing but the tmpfs and
- * the bound files is left in the namespace. Everything in here is made from the policy table; no caller has a word in it. */
+ * The child copies the host's mounts only for as long as it needs their files; after pivot_root nothing but the tmpfs
+ * and the bound files is left in the namespace. Everything in here is made from the policy table; no caller has a word
+ * in it. */
 
 #include <fcntl.h>
 #include <sched.h>
@@ -32,7 +33,12 @@ typedef struct Report {
 } Report;
 
 static int tmpfs_new(int *ret_fd) {
-        static const char *const settings[][2] = {{"source", "fused"}, {"mode", "0755"}, {"size", "1m"}, {"nr_inodes", "4096"}};
+        static const char *const settings[][2] = {
+                {"source", "fused"},
+                {"mode", "0755"},
+                {"size", "1m"},
+                {"nr_inodes", "4096"},
+        };
         _cleanup_fd_ int fs_fd = -EBADF;
         int r;
 
@@ -54,8 +60,8 @@ static int tmpfs_new(int *ret_fd) {
         return 0;
 }
 
-/* libc loads its unwinder by itself for pthread_cancel(), with which libfuse ends its threads; no list of dependencies has
- * it. It is looked for where libc is. */
+/* libc loads its unwinder by itself for pthread_cancel(), with which libfuse ends its threads; no list of dependencies
+ * has it. It is looked for where libc is. */
 static int place_unwinder(int root_fd, const char *file) {
         static const char libc[] = "/libc.so.6";
         _cleanup_free_ char *path = NULL;
@@ -172,7 +178,8 @@ static int receive_report(int socket_fd, int *ret_ns_fd) {
         return 0;
 }
 
-int sandbox_root_new(const char *const *files, size_t n_files, const char *const *slots, size_t n_slots, int *ret_ns_fd) {
+int sandbox_root_new(const char *const *files, size_t n_files, const char *const *slots, size_t n_slots,
+                     int *ret_ns_fd) {
         const Plan plan = {.files = files, .n_files = n_files, .slots = slots, .n_slots = n_slots};
         _cleanup_fd_ int ours = -EBADF, theirs = -EBADF, pidfd = -EBADF;
         int pair[2], r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Starts the manager: the broker's unprivileged half. It keeps the user and pid namespaces, as it has to see callers' ids, and
- * gets an empty root, its own uid and no capability. Its filter it installs itself. See spawn.h. */
+/* Starts the manager: the broker's unprivileged half. It keeps the user and pid namespaces, as it has to see callers'
+ * ids, and gets an empty root, its own uid and no capability. Its filter it installs itself. See spawn.h. */
 
 #include <fcntl.h>
 #include <linux/sched.h>

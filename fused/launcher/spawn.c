@@ -54,7 +54,7 @@ static int child_wait_go(Child *child) {
 }
 
 static int child_leave_cgroups(Child *child) {
-        return RET_NERRNO(unshare(CLONE_NEWCGROUP)); /* now that we are in our own: it becomes the root of what we see */
+        return RET_NERRNO(unshare(CLONE_NEWCGROUP)); /* what we are in by now becomes the root of what we see */
 }
 
 /* The slot's descriptor is for the agent, or for a Landlock rule; a server with a channel asks for it there. */
@@ -108,7 +108,10 @@ static int child_detach(Child *child) {
 
 static int child_limits(Child *child) {
         const PolicyType *type = child->request->type;
-        ConfineLimits limits = {.open_files = type->max_open_files ?: DEFAULT_OPEN_FILES, .processes = type->max_processes};
+        ConfineLimits limits = {
+                .open_files = type->max_open_files ?: DEFAULT_OPEN_FILES,
+                .processes = type->max_processes,
+        };
 
         if (with_agent(child)) {
                 limits.open_files += AGENT_OPEN_FILES;
@@ -134,13 +137,15 @@ static int child_filter(Child *child) {
 }
 
 static int child_exec(Child *child) {
-        static const char *const environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "LISTEN_FDS=1", "LISTEN_PID=1", NULL};
+        static const char *const environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "LISTEN_FDS=1", "LISTEN_PID=1",
+                                                  NULL};
         static const char *const agent_environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
         static const char *const agent_arguments[] = {"fused-agent", NULL};
 
-        if (with_agent(child))
-                return RET_NERRNO((int) syscall(SYS_execveat, child->program_fd, "", agent_arguments, agent_environment, AT_EMPTY_PATH));
-        return RET_NERRNO((int) syscall(SYS_execveat, child->program_fd, "", child->arguments->words, environment, AT_EMPTY_PATH));
+        const void *words = with_agent(child) ? (const void *) agent_arguments : child->arguments->words;
+        const void *variables = with_agent(child) ? agent_environment : environment;
+
+        return RET_NERRNO((int) syscall(SYS_execveat, child->program_fd, "", words, variables, AT_EMPTY_PATH));
 }
 
 static const struct {
@@ -162,7 +167,8 @@ static _noreturn_ void child_run(Child *child) {
         for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
                 int r = steps[i].run(child);
                 if (r < 0) {
-                        /* Before descriptors are arranged, 2 is still the broker's own: then nothing is said in its name. */
+                        /* Before descriptors are arranged, 2 is still the broker's own: then nothing is said in its
+                         * name. */
                         if (child->program_fd >= 0)
                                 (void) dprintf(STDERR_FILENO, "fused: cannot %s (%s): %s\n", steps[i].name,
                                                child->arguments->words[0], strerror(-r));
@@ -262,14 +268,21 @@ int spawn_server(const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, ui
                 return r;
         go_read = pair[0];
         go_write = pair[1];
-        /* Supplementary groups would be inherited, and cannot be dropped where setgroups is denied. The broker needs none. */
+        /* Supplementary groups would be inherited, and cannot be dropped where setgroups is denied. The broker needs
+         * none. */
         if (getgroups(0, NULL) > 0) {
                 r = RET_NERRNO(setgroups(0, NULL));
                 if (r < 0)
                         return r;
         }
 
-        Child child = {.request = request, .arguments = &arguments, .go_fd = go_read, .spec_fd = spec_fd, .program_fd = -EBADF};
+        Child child = {
+                .request = request,
+                .arguments = &arguments,
+                .go_fd = go_read,
+                .spec_fd = spec_fd,
+                .program_fd = -EBADF,
+        };
         for (size_t i = 0; i < ELEMENTSOF(child.fds); i++)
                 child.fds[i] = -EBADF;
         pid = clone_in_root(request, &pidfd);

@@ -143,7 +143,11 @@ int act_set_up_io_uring(void) {
 }
 
 int act_open_perf_event(void) {
-        struct perf_event_attr attribute = {.type = PERF_TYPE_SOFTWARE, .size = sizeof attribute, .config = PERF_COUNT_SW_CPU_CLOCK};
+        struct perf_event_attr attribute = {
+                .type = PERF_TYPE_SOFTWARE,
+                .size = sizeof attribute,
+                .config = PERF_COUNT_SW_CPU_CLOCK,
+        };
 
         return RET_NERRNO((int) syscall(SYS_perf_event_open, &attribute, 0, -1, -1, 0));
 }

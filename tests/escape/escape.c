@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A "server" that tries everything it must not be able to do, and the neighbours that it must: one line for each row of
- * rows.h, "NAME: allowed" or "NAME: denied ERRNO", then "end". Static, so that it needs no library. Arguments: the name of
- * an abstract socket that somebody outside listens on. */
+ * rows.h, "NAME: allowed" or "NAME: denied ERRNO", then "end". Static, so that it needs no library. Arguments: the name
+ * of an abstract socket that somebody outside listens on. */
 
 #include <linux/capability.h>
 #include <signal.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The shipped filter, got the way the broker gets it: from the policy compiler, run on a type file. See harness-filter.h. */
+/* The shipped filter, got the way the broker gets it: from the policy compiler, run on a type file. See
+ * harness-filter.h. */
 
 #include "harness-filter.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Starts a program through spawn_server() with a policy table made by hand, and collects what it says. For root's tests. */
+/* Starts a program through spawn_server() with a policy table made by hand, and collects what it says. For root's
+ * tests. */
 
 #include <linux/filter.h>
 #include <sys/types.h>

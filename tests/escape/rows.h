@@ -3,11 +3,11 @@
 
 /* What a server tries, and what has to come of it: X(name, shipped, open).
  *
- * shipped: with the shipped system call filter. open: with a filter that lets everything pass, which shows that namespaces,
- * ids, the empty root and Landlock hold by themselves. DENIED: every way of it fails; ALLOWED: it works, being the
- * neighbour of something denied that servers need; EITHER: recorded only, as it gives nobody anything beyond the sandbox
- * (a server may make keyrings or namespaces of its own where only the filter forbids it) or as kernels differ.
- * Each row is a function act_NAME in escape-*.c; each runs in a process of its own. */
+ * shipped: with the shipped system call filter. open: with a filter that lets everything pass, which shows that
+ * namespaces, ids, the empty root and Landlock hold by themselves. DENIED: every way of it fails; ALLOWED: it works,
+ * being the neighbour of something denied that servers need; EITHER: recorded only, as it gives nobody anything beyond
+ * the sandbox (a server may make keyrings or namespaces of its own where only the filter forbids it) or as kernels
+ * differ. Each row is a function act_NAME in escape-*.c; each runs in a process of its own. */
 
 typedef enum Expectation {
         DENIED,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A server that knows nothing of fused and uses its slots by path, as the agent must let it. Static. One line for each check
- * that fails; "N checks, M failed" at the end. First argument: "checks" (with the slots source (rw, 8192 bytes "0123..."),
- * readonly, empty, and device if the second is "device"), "wait" (until SIGTERM, then exit 42), "crash", "exit", "identity" (what
- * the manager must be: prints one line), "trees" (three directories come over descriptor 3: a writable slot, a read-only one
- * and one that is no slot). */
+/* A server that knows nothing of fused and uses its slots by path, as the agent must let it. Static. One line for each
+ * check that fails; "N checks, M failed" at the end. First argument: "checks" (with the slots source (rw, 8192 bytes
+ * "0123..."), readonly, empty, and device if the second is "device"), "wait" (until SIGTERM, then exit 42), "crash",
+ * "exit", "identity" (what the manager must be: prints one line), "trees" (three directories come over descriptor 3: a
+ * writable slot, a read-only one and one that is no slot). */
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -76,7 +76,8 @@ static unsigned compare_identity(const char *output, PolicyHandOver hand_over) {
         return 1;
 }
 
-/* Somebody outside who must not be reached: if this socket could not be connected to at all, the row would prove nothing. */
+/* Somebody outside who must not be reached: if this socket could not be connected to at all, the row would prove
+ * nothing. */
 static int listen_abstract(char *name, size_t size) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         socklen_t length;

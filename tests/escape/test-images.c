@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Debian's own servers under the agent, on a mount that was made for them: fuse2fs (libfuse 2: opens /dev/fuse and calls
- * mount(2)) on an ext4 image, read-write; squashfuse_ll (libfuse 3: /dev/fd/N) on a squashfs image. Needs root, /dev/fuse and
+/* Debian's own servers under the agent, on a mount that was made for them: fuse2fs (libfuse 2: opens /dev/fuse and
+ * calls mount(2)) on an ext4 image, read-write; squashfuse_ll (libfuse 3: /dev/fd/N) on a squashfs image. Needs root,
+ * /dev/fuse and
  * the programs. Usage: test-images ext4|squashfs open|shipped */
 
 #include <err.h>

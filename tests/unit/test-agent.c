@@ -35,7 +35,10 @@ static void test_too_long(void **state) {
 }
 
 static void test_find(void **state) {
-        const AgentSpec spec = {.n_slots = 2, .slots = {{.path = "/slots/source", .fd = 5}, {.path = "/slots/log", .fd = -1}, {.path = "/beyond"}}};
+        const AgentSpec spec = {
+                .n_slots = 2,
+                .slots = {{.path = "/slots/source", .fd = 5}, {.path = "/slots/log", .fd = -1}, {.path = "/beyond"}},
+        };
         const Agent agent = {.spec = &spec, .fuse = {.path = "/dev/fuse", .fd = 3}};
 
         assert_ptr_equal(slot_find(&agent, "/slots/source"), &spec.slots[0]);
