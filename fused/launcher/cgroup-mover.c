@@ -96,6 +96,9 @@ int cgroup_mover_new(const CgroupHierarchy *hierarchies, size_t n, CgroupMover *
                 return r;
         ours = pair[0];
         theirs = pair[1];
+        r = fd_set_nonblock(ours, true);
+        if (r < 0)
+                return r;
         mover->pid = child_clone(0, -EBADF, &mover->pidfd);
         if (mover->pid < 0)
                 return mover->pid;

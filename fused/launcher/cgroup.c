@@ -221,8 +221,9 @@ int cgroup_attach(Cgroup *cgroup, pid_t pid) {
 int cgroup_attach_born(Cgroup *cgroup, pid_t pid) {
         const CgroupTree *tree = cgroup->tree;
 
+        /* A mover that is gone or behind with its work (EAGAIN): then we wait for the move ourselves. */
         if (tree->mover)
-                return cgroup_mover_ask(tree->mover, cgroup->name);
+                return cgroup_mover_ask(tree->mover, cgroup->name) < 0 ? cgroup_attach(cgroup, pid) : 0;
         return tree->hierarchies[0].v2 ? 0 : cgroup_attach(cgroup, pid); /* born where it belongs, or all version 1 */
 }
 
