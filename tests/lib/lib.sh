@@ -42,6 +42,9 @@ use_program() {
         install -D -m 755 "$found" "$T/programs/$1"
 }
 
+# The behaviours that a misbehaving server knows, one a line.
+behaviours() { "$T/programs/$1" --list; }
+
 # start_fused [OPTION...]: with the shipped policy and $T/policy over it; returns when the control socket answers.
 start_fused() {
         mkdir -p "$T/policy/types"
