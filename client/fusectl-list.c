@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* fusectl list, fusectl types */
+
+#include <string.h>
+
+#include "client/fusectl.h"
+
+static const char *format_place(json_object *row, char *buffer, size_t size) {
+        (void) snprintf(buffer, size, "%s", is_true(row, "detached") ? "(detached)" : text_of(row, "mountpoint"));
+        return buffer;
+}
+
+int command_list(Context *context, int argc, char **argv) {
+        static const Column columns[] = {
+                {"ID", "id"}, {"TYPE", "type"}, {"STATE", "state"}, {"USER", "uid", format_user}, {"PID", "server-pid"},
+                {"UPTIME", "uptime-usec", format_uptime}, {"SOURCE", "source"}, {"MOUNTPOINT", "mountpoint", format_place},
+        };
+        _cleanup_json_ json_object *mounts = NULL;
+        FusedError error = {0};
+        int status;
+
+        if (argc != 1)
+                return usage_error("list takes no argument");
+        status = connect_to_fused(context);
+        if (status != 0)
+                return status;
+        if (fused_list(context->client, &mounts, &error) < 0)
+                return report(&error);
+        if (context->json)
+                print_json(mounts);
+        else
+                print_table(mounts, columns, ELEMENTSOF(columns));
+        return EXIT_DONE;
+}
+
+static const char *format_slots(json_object *row, char *buffer, size_t size) {
+        json_object *slots;
+        size_t have = 0;
+
+        buffer[0] = 0;
+        if (!json_object_object_get_ex(row, "slots", &slots))
+                return buffer;
+        json_object_object_foreach(slots, name, accepts)
+                if (have < size)
+                        have += (size_t) snprintf(buffer + have, size - have, "%s%s: %s", have ? "; " : "", name, json_object_get_string(accepts));
+        return buffer;
+}
+
+static const char *format_description(json_object *row, char *buffer, size_t size) {
+        const char *disabled = text_of(row, "disabled");
+
+        (void) snprintf(buffer, size, "%s%s", *disabled ? "DISABLED: " : "", *disabled ? disabled : text_of(row, "description"));
+        return buffer;
+}
+
+static const char *format_access(json_object *row, char *buffer, size_t size) {
+        return is_true(row, "read-only") ? "ro" : "rw";
+}
+
+int command_types(Context *context, int argc, char **argv) {
+        static const Column columns[] = {
+                {"TYPE", "name"}, {"ACCESS", "read-only", format_access}, {"HAND-OVER", "hand-over"}, {"SLOTS", "slots", format_slots},
+                {"DESCRIPTION", "description", format_description},
+        };
+        _cleanup_json_ json_object *types = NULL;
+        FusedError error = {0};
+        int status;
+
+        if (argc != 1)
+                return usage_error("types takes no argument");
+        status = connect_to_fused(context);
+        if (status != 0)
+                return status;
+        if (fused_types(context->client, &types, &error) < 0)
+                return report(&error);
+        if (context->json)
+                print_json(types);
+        else
+                print_table(types, columns, ELEMENTSOF(columns));
+        return EXIT_DONE;
+}

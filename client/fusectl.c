@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* fusectl: options, subcommands, exit statuses. See fusectl(1). */
+
+#include "client/fusectl.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "config.h"
+
+static const struct {
+        const char *name;
+        subcommand_t run;
+        const char *arguments;
+        const char *text;
+} subcommands[] = {
+        {"mount", command_mount, "TYPE SOURCE MOUNTPOINT [-o OPT,...]", "mount; prints the mount's id"},
+        {"mount", command_mount, "TYPE SOURCE --detached [-o OPT,...] -- COMMAND...", "run COMMAND with the mount as its fd 3"},
+        {"umount", command_umount, "ID|MOUNTPOINT [--lazy]", "unmount"},
+        {"list", command_list, "", "the mounts that you may see"},
+        {"status", command_status, "ID|MOUNTPOINT", "everything about one mount"},
+        {"abort", command_abort, "ID|MOUNTPOINT", "end a mount whose server hangs"},
+        {"types", command_types, "", "what can be mounted"},
+        {"policy", command_policy, "explain TYPE SOURCE [-o OPT,...] [--user NAME]", "why it would be allowed or refused"},
+        {"doctor", command_doctor, "", "what this kernel can do, and what fused does without it"},
+};
+
+static void print_help(void) {
+        puts("fusectl [--runtime-directory DIR] [--json] COMMAND\n\nCommands:");
+        for (size_t i = 0; i < ELEMENTSOF(subcommands); i++)
+                printf("  %s %s\n      %s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].text);
+        puts("\nExit status: 0 done, 1 failed, 2 usage, 3 refused by policy or quota, 4 no such mount. See fusectl(1).");
+}
+
+static void say(const char *format, va_list args) {
+        fputs("fusectl: ", stderr);
+        vfprintf(stderr, format, args);
+        fputc('\n', stderr);
+}
+
+int usage_error(const char *format, ...) {
+        va_list args;
+
+        va_start(args, format);
+        say(format, args);
+        va_end(args);
+        fputs("Try 'fusectl --help'.\n", stderr);
+        return EXIT_USAGE;
+}
+
+int failure(const char *format, ...) {
+        va_list args;
+
+        va_start(args, format);
+        say(format, args);
+        va_end(args);
+        return EXIT_FAILED;
+}
+
+int report(FusedError *error) {
+        static const ExitStatus status[_FUSED_ERROR_MAX] = {
+                [FUSED_ERROR_NONE] = EXIT_FAILED,
+                [FUSED_ERROR_FAILED] = EXIT_FAILED,
+                [FUSED_ERROR_REFUSED] = EXIT_REFUSED,
+                [FUSED_ERROR_NO_SUCH_MOUNT] = EXIT_NO_SUCH_MOUNT,
+                [FUSED_ERROR_BUSY] = EXIT_FAILED,
+                [FUSED_ERROR_SERVER_FAILED] = EXIT_FAILED,
+                [FUSED_ERROR_USAGE] = EXIT_USAGE,
+        };
+        FusedErrorKind kind = error->kind;
+
+        fprintf(stderr, "fusectl: %s%s\n", kind == FUSED_ERROR_REFUSED ? "refused: " : "", error->message ? error->message : "failed");
+        fused_error_done(error);
+        return status[kind];
+}
+
+int connect_to_fused(Context *context) {
+        FusedError error = {0};
+
+        if (context->client)
+                return 0;
+        return fused_client_new(context->runtime_directory, &context->client, &error) < 0 ? report(&error) : 0;
+}
+
+static int run(Context *context, int argc, char **argv) {
+        for (size_t i = 0; i < ELEMENTSOF(subcommands); i++)
+                if (strcmp(argv[0], subcommands[i].name) == 0) {
+                        optind = 0; /* the subcommand's own options, from the start */
+                        return subcommands[i].run(context, argc, argv);
+                }
+        return usage_error("there is no command '%s'", argv[0]);
+}
+
+int main(int argc, char **argv) {
+        static const struct option options[] = {
+                {"runtime-directory", required_argument, NULL, 'r'},
+                {"json", no_argument, NULL, 'j'},
+                {"help", no_argument, NULL, 'h'},
+                {"version", no_argument, NULL, 'v'},
+                {0},
+        };
+        Context context = {0};
+        int c, status;
+
+        while ((c = getopt_long(argc, argv, "+h", options, NULL)) >= 0)
+                switch (c) {
+                case 'r':
+                        context.runtime_directory = optarg;
+                        break;
+                case 'j':
+                        context.json = true;
+                        break;
+                case 'h':
+                        print_help();
+                        return EXIT_DONE;
+                case 'v':
+                        puts("fusectl " FUSED_VERSION);
+                        return EXIT_DONE;
+                default:
+                        fputs("Try 'fusectl --help'.\n", stderr);
+                        return EXIT_USAGE;
+                }
+        if (optind >= argc)
+                return usage_error("a command is missing");
+        status = run(&context, argc - optind, argv + optind);
+        context.client = fused_client_free(context.client);
+        if (fflush(stdout) != 0 && status == EXIT_DONE)
+                status = failure("cannot write: %s", strerror(errno));
+        return status;
+}

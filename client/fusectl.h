@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the subcommands of fusectl share. */
+
+#include <stdio.h>
+
+#include "base/fd.h"
+#include "client/libfused.h"
+
+typedef enum ExitStatus { /* fixed: other programs rely on it */
+        EXIT_DONE = 0,
+        EXIT_FAILED = 1,
+        EXIT_USAGE = 2,
+        EXIT_REFUSED = 3,
+        EXIT_NO_SUCH_MOUNT = 4,
+} ExitStatus;
+
+typedef struct Context {
+        const char *runtime_directory; /* NULL: the default */
+        bool json;
+        FusedClient *client; /* owned; connected at first use */
+} Context;
+
+/* argv[0] is the subcommand's name. Returns the exit status. */
+typedef int (*subcommand_t)(Context *context, int argc, char **argv);
+int command_mount(Context *context, int argc, char **argv);
+int command_umount(Context *context, int argc, char **argv);
+int command_abort(Context *context, int argc, char **argv);
+int command_list(Context *context, int argc, char **argv);
+int command_status(Context *context, int argc, char **argv);
+int command_types(Context *context, int argc, char **argv);
+int command_policy(Context *context, int argc, char **argv);
+int command_doctor(Context *context, int argc, char **argv);
+
+/* fusectl.c */
+int connect_to_fused(Context *context); /* 0, or an exit status after a message */
+int report(FusedError *error);          /* prints it, releases it, returns its exit status */
+int usage_error(const char *format, ...) _printf_(1, 2); /* EXIT_USAGE */
+int failure(const char *format, ...) _printf_(1, 2);     /* EXIT_FAILED */
+
+/* source.c: what the caller names, opened with the caller's own rights */
+typedef struct Source {
+        int fd;           /* owned; -EBADF: none */
+        const char *kind; /* static */
+        char *name;       /* owned: absolute path for display, NULL: none */
+        dev_t device;     /* of a block device */
+} Source;
+#define SOURCE_NULL ((Source){.fd = -EBADF})
+void source_done(Source *source);
+/* path "none" is no source. read_only: open files for reading only. any: what cannot be opened is passed by O_PATH (for
+ * questions only). 0, or an exit status after a message. */
+int source_open(const char *path, bool read_only, bool any, Source *ret);
+
+/* resolve.c */
+/* ID or MOUNTPOINT: 0 and *ret_id, or an exit status after a message. */
+int resolve_mount(Context *context, const char *word, uint64_t *ret_id);
+
+/* options.c: -o words, possibly repeated */
+typedef struct OptionWords {
+        char **words; /* owned */
+        size_t n;
+} OptionWords;
+void option_words_done(OptionWords *options);
+int option_words_add(OptionWords *options, const char *list); /* comma-separated */
+bool option_words_have(const OptionWords *options, const char *word);
+
+/* table.c */
+typedef struct Column {
+        const char *title;
+        const char *key;
+        const char *(*format)(json_object *row, char *buffer, size_t size); /* NULL: the key's value as it is */
+} Column;
+void print_table(json_object *rows, const Column *columns, size_t n_columns);
+void print_fields(json_object *object, const Column *columns, size_t n_columns); /* "title: value" lines */
+void print_json(json_object *object);
+const char *text_of(json_object *object, const char *key); /* "" if absent */
+uint64_t number_of(json_object *object, const char *key);
+bool is_true(json_object *object, const char *key);
+const char *format_uptime(json_object *row, char *buffer, size_t size);
+const char *format_user(json_object *row, char *buffer, size_t size);
+void json_putp(json_object **object);
+#define _cleanup_json_ _cleanup_(json_putp)

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* libfused: talks to fused over its control socket (org.fused1(5)). One connection per client object; calls block, each with
+ * a bound; not thread-safe, but any number of clients may be used side by side. No global state.
+ *
+ * Every function returns 0 or a negative errno; on failure *error (if it is not NULL) says why, and is to be released with
+ * fused_error_done(). Descriptors in requests are borrowed. Strings are UTF-8, NUL-terminated. */
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct FusedClient FusedClient;
+
+typedef enum FusedErrorKind {
+        FUSED_ERROR_NONE,
+        FUSED_ERROR_FAILED,        /* a step failed; or no connection */
+        FUSED_ERROR_REFUSED,       /* policy or quota; message begins with the refusal's word in square brackets */
+        FUSED_ERROR_NO_SUCH_MOUNT,
+        FUSED_ERROR_BUSY,
+        FUSED_ERROR_SERVER_FAILED, /* the server ended, refused, or did not answer */
+        FUSED_ERROR_USAGE,         /* the call is malformed */
+        _FUSED_ERROR_MAX,
+} FusedErrorKind;
+
+typedef struct FusedError {
+        FusedErrorKind kind;
+        char *message; /* owned; one line */
+} FusedError;
+void fused_error_done(FusedError *error);
+
+/* Connects to RUNTIME_DIRECTORY/control; NULL is /run/fused. Errors: -ENOENT, -ECONNREFUSED (nobody runs there), -ETIMEDOUT. */
+int fused_client_new(const char *runtime_directory, FusedClient **ret, FusedError *error);
+/* Takes NULL; returns NULL. A mount that is being made is cancelled. */
+FusedClient *fused_client_free(FusedClient *client);
+/* On an existing connected socket, which is taken over in any case. For tests. */
+int fused_client_new_from_fd(int fd, FusedClient **ret, FusedError *error);
+
+typedef struct FusedSource {
+        int fd;           /* borrowed; -1: none */
+        const char *kind; /* "file", "device" or "tree"; a device may be O_PATH */
+        const char *name; /* slot name; ignored for the source */
+} FusedSource;
+
+typedef struct FusedMountRequest {
+        const char *type;
+        FusedSource source;
+        const char *source_name;     /* for display; NULL: none */
+        const FusedSource *slots;
+        size_t n_slots;
+        int mountpoint_fd;           /* borrowed, O_PATH; -1: detached */
+        const char *mountpoint_name; /* for display; NULL: none */
+        const char *const *options;
+        size_t n_options;
+} FusedMountRequest;
+
+/* Returns when the server has answered FUSE_INIT. *ret_mount_fd is the mount's descriptor (the caller owns it) if the request is
+ * detached, else -1; it may be NULL if the request is not. */
+int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t *ret_id, int *ret_mount_fd, FusedError *error);
+/* Returns when everything that the mount held is given back. -EBUSY: it is in use. */
+int fused_unmount(FusedClient *client, uint64_t id, bool lazy, FusedError *error);
+int fused_abort(FusedClient *client, uint64_t id, FusedError *error);
+
+/* Answers as JSON, with the keys of org.fused1(5); the caller owns the object (json_object_put). */
+int fused_list(FusedClient *client, json_object **ret, FusedError *error);                 /* array of objects */
+int fused_get(FusedClient *client, uint64_t id, json_object **ret, FusedError *error);     /* object */
+int fused_types(FusedClient *client, json_object **ret, FusedError *error);                /* array of objects */
+
+typedef struct FusedExplainRequest {
+        const char *type;
+        FusedSource source;
+        const char *const *options;
+        size_t n_options;
+        bool as_other; /* decide for these ids and not for the caller */
+        uint32_t uid;
+        uint32_t gid;
+        const uint32_t *groups;
+        size_t n_groups;
+} FusedExplainRequest;
+int fused_explain(FusedClient *client, const FusedExplainRequest *request, json_object **ret, FusedError *error); /* object */
+
+#ifdef __cplusplus
+}
+#endif
