@@ -271,25 +271,90 @@ static void econf_arrayp(char ***array) {
                 econf_freeArray(*array);
 }
 
-static int read_group(econf_file *parsed, const char *file, const char *group, Mistakes *mistakes, Entries *entries) {
+/* Calls found() for each section, and for what stands before the first one (NULL). */
+static int for_groups(econf_file *parsed, int (*found)(void *userdata, econf_file *parsed, const char *group), void *userdata) {
+        _cleanup_(econf_arrayp) char **groups = NULL;
+        size_t n = 0;
+        int r;
+
+        r = found(userdata, parsed, NULL);
+        if (r < 0 || econf_getGroups(parsed, &n, &groups) != ECONF_SUCCESS)
+                return r;
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = found(userdata, parsed, groups[i]);
+        return r;
+}
+
+typedef struct Reading { /* of one file */
+        const char *file;
+        Mistakes *mistakes;
+        Entries *entries;
+        char **keys; /* owned: the names of keys in all sections */
+        size_t n_keys;
+} Reading;
+
+static void reading_done(Reading *reading) {
+        for (size_t i = 0; i < reading->n_keys; i++)
+                free(reading->keys[i]);
+        free(reading->keys);
+}
+
+static int add_key(Reading *reading, const char *key) {
+        char **keys;
+
+        for (size_t i = 0; i < reading->n_keys; i++)
+                if (strcmp(reading->keys[i], key) == 0)
+                        return 0;
+        keys = reallocarray(reading->keys, reading->n_keys + 1, sizeof *keys);
+        if (!keys)
+                return -ENOMEM;
+        reading->keys = keys;
+        keys[reading->n_keys] = strdup(key);
+        return keys[reading->n_keys++] ? 0 : -ENOMEM;
+}
+
+static int collect_keys(void *userdata, econf_file *parsed, const char *group) {
         _cleanup_(econf_arrayp) char **keys = NULL;
         size_t n = 0;
         int r = 0;
 
         if (econf_getKeys(parsed, group, &n, &keys) != ECONF_SUCCESS)
                 return 0; /* an empty section */
-        for (size_t i = 0; i < n && r >= 0; i++) {
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = add_key(userdata, keys[i]);
+        return r;
+}
+
+static int read_group(void *userdata, econf_file *parsed, const char *group) {
+        Reading *reading = userdata;
+        int r = 0;
+
+        for (size_t i = 0; i < reading->n_keys && r >= 0; i++) {
+                const char *key = reading->keys[i];
                 econf_ext_value *value = NULL;
-                if (econf_getExtValue(parsed, group, keys[i], &value) != ECONF_SUCCESS)
-                        continue;
-                bool continued = value->values && value->values[0] && value->values[1];
-                if (continued)
-                        mistake(mistakes, file, (uint32_t) value->line_number, keys[i], "the next line is neither a section nor a KEY=VALUE");
+                if (econf_getExtValue(parsed, group, key, &value) != ECONF_SUCCESS)
+                        continue; /* in another section */
+                bool several = value->values && value->values[0] && value->values[1];
+                if (several)
+                        mistake(reading->mistakes, reading->file, (uint32_t) value->line_number, key,
+                                "is set twice in this section, or the next line is neither a section nor a KEY=VALUE");
                 else
-                        r = entries_add(entries, file, (uint32_t) value->line_number, group ? group : "", keys[i], value->values ? value->values[0] : "");
+                        r = entries_add(reading->entries, reading->file, (uint32_t) value->line_number, group ? group : "", key,
+                                        value->values && value->values[0] ? value->values[0] : "");
                 econf_freeExtValue(value);
         }
         return r;
+}
+
+/* /dev/null or empty: hidden on purpose. */
+static bool is_mask(const struct stat *st) {
+        return S_ISCHR(st->st_mode) || (S_ISREG(st->st_mode) && st->st_size == 0);
+}
+
+bool file_is_mask(const char *path) {
+        struct stat st;
+
+        return stat(path, &st) == 0 && is_mask(&st);
 }
 
 /* NULL, or why this file is not to be trusted. */
@@ -299,8 +364,8 @@ static const char *distrust(const char *path, const char **ret_hint) {
         *ret_hint = "";
         if (stat(path, &st) < 0)
                 return strerror(errno);
-        if (S_ISCHR(st.st_mode) || st.st_size == 0)
-                return ""; /* /dev/null or empty: hidden on purpose */
+        if (is_mask(&st))
+                return "";
         if (!S_ISREG(st.st_mode))
                 return "is not a regular file";
         if (st.st_uid != 0 || (st.st_mode & 022)) {
@@ -311,10 +376,9 @@ static const char *distrust(const char *path, const char **ret_hint) {
 }
 
 static int read_file(const char *path, Mistakes *mistakes, Entries *entries) {
+        _cleanup_(reading_done) Reading reading = {.file = path, .mistakes = mistakes, .entries = entries};
         _cleanup_(econf_closep) econf_file *parsed = NULL;
-        _cleanup_(econf_arrayp) char **groups = NULL;
         const char *why, *hint;
-        size_t n = 0;
         econf_err e;
         int r;
 
@@ -332,18 +396,17 @@ static int read_file(const char *path, Mistakes *mistakes, Entries *entries) {
                 mistake(mistakes, path, (uint32_t) line, NULL, "%s", econf_errString(e));
                 return 0;
         }
-        r = read_group(parsed, path, NULL, mistakes, entries);
-        if (r < 0 || econf_getGroups(parsed, &n, &groups) != ECONF_SUCCESS)
-                return r;
-        for (size_t i = 0; i < n && r >= 0; i++)
-                r = read_group(parsed, path, groups[i], mistakes, entries);
-        return r;
+        /* libeconf 0.5 does not list a key whose name is also that of the line before it, in the section above. It finds it
+         * when asked, so each section is asked for every name. */
+        r = for_groups(parsed, collect_keys, &reading);
+        return r < 0 ? r : for_groups(parsed, read_group, &reading);
 }
 
 int read_entries(const TypeFiles *files, Mistakes *mistakes, Entries *ret) {
         int r = 0;
 
         *ret = (Entries){0};
+        (void) setenv("ECONF_JOIN_SAME_ENTRIES", "1", 1); /* a key that is set twice has two values then, and not just the first */
         for (size_t i = 0; i < files->n_files && r >= 0; i++)
                 r = read_file(files->files[i], mistakes, ret);
         return r;

@@ -270,9 +270,9 @@ static const KeyRow type_rows[] = {
         {"Sandbox", "Files", .apply = apply_files},
         NUMBER64("Limits", "Memory", parse_bytes, IN_TYPE, PolicyType, max_memory),
         NUMBER64("Limits", "CPU", parse_percent, IN_TYPE, PolicyType, max_cpu_percent),
-        NUMBER32("Limits", "Processes", parse_count, IN_TYPE, PolicyType, max_processes),
-        NUMBER32("Limits", "OpenFiles", parse_count, IN_TYPE, PolicyType, max_open_files),
-        NUMBER32("Limits", "OomScore", parse_count, IN_TYPE, PolicyType, oom_score),
+        NUMBER32("Limits", "Processes", parse_processes, IN_TYPE, PolicyType, max_processes),
+        NUMBER32("Limits", "OpenFiles", parse_open_files, IN_TYPE, PolicyType, max_open_files),
+        NUMBER32("Limits", "OomScore", parse_oom_score, IN_TYPE, PolicyType, oom_score),
         NUMBER64("Deadlines", "Start", parse_time, IN_TYPE, PolicyType, start_usec),
         NUMBER64("Deadlines", "Init", parse_time, IN_TYPE, PolicyType, init_usec),
         NUMBER64("Deadlines", "Stop", parse_time, IN_TYPE, PolicyType, stop_usec),
@@ -287,7 +287,7 @@ static const KeyRow type_rows[] = {
 static const KeyRow main_rows[] = {
         {"Supervisor", "Uids", .apply = apply_uids},
         {"Supervisor", "ManagerUser", .apply = apply_manager_user},
-        NUMBER32("Supervisor", "MaxMounts", parse_count, IN_MAIN, DraftMain, max_mounts),
+        NUMBER32("Supervisor", "MaxMounts", parse_total, IN_MAIN, DraftMain, max_mounts),
         NUMBER32("Limits", "MaxMounts", parse_count, IN_MAIN, DraftMain, limits.max_mounts),
         NUMBER32("Limits", "MaxPending", parse_count, IN_MAIN, DraftMain, limits.max_pending),
         NUMBER32("Limits", "MaxFds", parse_count, IN_MAIN, DraftMain, limits.max_fds),
@@ -472,14 +472,13 @@ static int complete(DraftType *draft, Mistakes *mistakes) {
         int r;
 
         if (!draft->program) {
-                mistake(mistakes, file, line, "Program", "is missing");
+                if (mistakes->n == 0) /* else it may be there, and be what the message was about */
+                        mistake(mistakes, file, line, "Program", "is missing");
                 return 0;
         }
         for (size_t i = 0; i < draft->n_arguments; i++)
                 if (check_specifiers(draft->arguments[i], draft, &text) < 0)
                         mistake(mistakes, file, line, "Arguments", "%s", text);
-        if (draft->type.max_open_files < 8)
-                mistake(mistakes, file, line, "OpenFiles", "must be at least 8");
         for (size_t i = 0; i < draft->n_rules; i++)
                 if ((draft->rules[i].rule.options & (POLICY_OPTION_SUID | POLICY_OPTION_DEV)) && !draft->rules[i].rule.administrator)
                         mistake(mistakes, draft->rules[i].file, draft->rules[i].rule.place.line, "Options", "suid and dev also need Administrator=yes");
@@ -523,18 +522,18 @@ int draft_type(const TypeFiles *files, Mistakes *mistakes, DraftType *ret) {
         ret->file = strdup(files->n_files > 0 ? files->files[0] : files->name);
         if (!ret->file)
                 return -ENOMEM;
+        if (files->n_files == 0 || file_is_mask(files->files[0]))
+                return -ENOENT; /* hidden, and its drop-ins with it */
         r = read_entries(files, &own, &entries);
         if (r < 0)
                 return r;
-        if (entries.n == 0 && own.n == 0)
-                return -ENOENT; /* hidden */
         ret->type.place.line = 1;
         r = apply_entries(&entries, type_rows, ELEMENTSOF(type_rows), &target, &own);
         if (r >= 0)
                 r = complete(ret, &own);
         ret->disabled = own.first;
         mistakes->n += own.n;
-        return r;
+        return r >= 0 && own.n > 0 && !own.first ? -ENOMEM : r; /* without its reason the type would count as good */
 }
 
 /* ---- fused.conf ----------------------------------------------------------------------------------------------------- */

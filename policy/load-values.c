@@ -49,6 +49,41 @@ int parse_count(const char *text, uint32_t *ret, const char **ret_problem) {
         return 0;
 }
 
+int parse_total(const char *text, uint32_t *ret, const char **ret_problem) {
+        uint32_t value;
+
+        if (parse_count(text, &value, ret_problem) < 0 || value == 0) /* *ret stays the default then */
+                return problem("must be a number above 0, or unlimited", ret_problem);
+        *ret = value;
+        return 0;
+}
+
+static int parse_between(const char *text, uint32_t min, uint32_t max, uint32_t *ret) {
+        uint64_t value;
+        const char *end;
+
+        if (parse_u64(text, max, &value, &end) < 0 || *end || value < min)
+                return -EINVAL;
+        *ret = (uint32_t) value;
+        return 0;
+}
+
+int parse_processes(const char *text, uint32_t *ret, const char **ret_problem) {
+        if (strcmp(text, "unlimited") == 0) {
+                *ret = 0;
+                return 0;
+        }
+        return parse_between(text, 1, 4194304, ret) < 0 ? problem("must be a number from 1 to 4194304, or unlimited", ret_problem) : 0;
+}
+
+int parse_open_files(const char *text, uint32_t *ret, const char **ret_problem) {
+        return parse_between(text, 8, 1048576, ret) < 0 ? problem("must be a number from 8 to 1048576", ret_problem) : 0;
+}
+
+int parse_oom_score(const char *text, uint32_t *ret, const char **ret_problem) {
+        return parse_between(text, 0, 1000, ret) < 0 ? problem("must be a number from 0 to 1000", ret_problem) : 0;
+}
+
 typedef struct Unit {
         const char *name;
         uint64_t factor;

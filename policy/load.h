@@ -52,6 +52,7 @@ void type_files_done(TypeFiles *files);
 /* Reads all of them; a later entry of the same section, name and key replaces an earlier one. Mistakes are reported. */
 int read_entries(const TypeFiles *files, Mistakes *mistakes, Entries *ret) _must_check_;
 void entries_done(Entries *entries);
+bool file_is_mask(const char *path); /* empty, or a link to /dev/null */
 
 /* ---- drafts --------------------------------------------------------------------------------------------------------- */
 
@@ -116,6 +117,10 @@ void draft_main_done(DraftMain *draft);
 
 int parse_yes_no(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_count(const char *text, uint32_t *ret, const char **ret_problem) _must_check_; /* "unlimited" is UINT32_MAX */
+int parse_total(const char *text, uint32_t *ret, const char **ret_problem) _must_check_; /* likewise, but not 0 */
+int parse_processes(const char *text, uint32_t *ret, const char **ret_problem) _must_check_; /* "unlimited" is 0 */
+int parse_open_files(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
+int parse_oom_score(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_bytes(const char *text, uint64_t *ret, const char **ret_problem) _must_check_; /* 512M, 1G */
 int parse_time(const char *text, uint64_t *ret_usec, const char **ret_problem) _must_check_; /* 10s, 500ms, 2min */
 int parse_percent(const char *text, uint64_t *ret, const char **ret_problem) _must_check_;
