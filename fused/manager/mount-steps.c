@@ -32,7 +32,9 @@ static void compose_broker_failure(const Mount *mount, const BrokerReply *reply,
         else if (reply->error == -ESTALE)
                 outcome_set(outcome, OUTCOME_FAILED, "the policy has changed meanwhile; try again");
         else if (reply->error == -ETIMEDOUT && reply->stage == BROKER_STAGE_INIT)
-                outcome_set(outcome, OUTCOME_SERVER_FAILED, "FUSE_INIT is not answered in time");
+                outcome_set(outcome, OUTCOME_SERVER_FAILED, "Init=%.1f s has passed", (double) mount->type->init_usec / (double) USEC_PER_SEC);
+        else if (reply->stage == BROKER_STAGE_NONE)
+                outcome_set(outcome, OUTCOME_FAILED, "%s: %s", broker_operation_to_string((BrokerOperation) reply->operation), strerror(-reply->error));
         else
                 outcome_set(outcome, OUTCOME_FAILED, "%s: %s", broker_stage_to_string((BrokerStage) reply->stage), strerror(-reply->error));
 }

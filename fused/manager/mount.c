@@ -42,12 +42,12 @@ static const struct {
         DeadlineKind deadline;
         unsigned next;    /* states that may follow */
 } state_rows[_MOUNT_STATE_MAX] = {
-        [MOUNT_CREATING] = {"created", "being checked", DEADLINE_FIXED, TO(MOUNT_SPAWNING) | TO(MOUNT_ENDING)},
-        [MOUNT_SPAWNING] = {"starting", "being started", DEADLINE_START, TO(MOUNT_TALKING) | TO(MOUNT_MOUNTING) | TO(MOUNT_ENDING)},
-        [MOUNT_TALKING] = {"starting", "its conversation", DEADLINE_KEEP, TO(MOUNT_MOUNTING) | TO(MOUNT_ENDING)},
-        [MOUNT_MOUNTING] = {"mounting", "answering FUSE_INIT", DEADLINE_INIT, TO(MOUNT_LIVE) | TO(MOUNT_ENDING)},
-        [MOUNT_LIVE] = {"live", "serving", DEADLINE_NONE, TO(MOUNT_ENDING)},
-        [MOUNT_ENDING] = {"ending", "ending", DEADLINE_STOP, 0},
+        [MOUNT_CREATING] = {"created", "the broker's check", DEADLINE_FIXED, TO(MOUNT_SPAWNING) | TO(MOUNT_ENDING)},
+        [MOUNT_SPAWNING] = {"starting", "its start", DEADLINE_START, TO(MOUNT_TALKING) | TO(MOUNT_MOUNTING) | TO(MOUNT_ENDING)},
+        [MOUNT_TALKING] = {"starting", "its mount request", DEADLINE_KEEP, TO(MOUNT_MOUNTING) | TO(MOUNT_ENDING)},
+        [MOUNT_MOUNTING] = {"mounting", "its answer to FUSE_INIT", DEADLINE_INIT, TO(MOUNT_LIVE) | TO(MOUNT_ENDING)},
+        [MOUNT_LIVE] = {"live", "its end", DEADLINE_NONE, TO(MOUNT_ENDING)},
+        [MOUNT_ENDING] = {"ending", "its end", DEADLINE_STOP, 0},
 };
 
 const char *mount_state_to_string(MountState state) {
@@ -90,7 +90,10 @@ void mount_log(const Mount *mount, LogLevel level, const char *outcome, const ch
         };
         if (dropped > 0)
                 log_notice("uid %s: %u messages dropped", uid, dropped);
-        log_fields(level, fields, ELEMENTSOF(fields), "mount %s: %s", id, text);
+        if (mount->record.mount_id == 0)
+                log_fields(level, fields, ELEMENTSOF(fields), "mount request of uid %s: %s", uid, text);
+        else
+                log_fields(level, fields, ELEMENTSOF(fields), "mount %s: %s", id, text);
 }
 
 void mount_note(Mount *mount, const char *format, ...) {
@@ -144,14 +147,13 @@ static void on_deadline_of(Mount *mount) {
                 mount_fail(mount, 0, OUTCOME_FAILED, "the broker has not answered within %.1f s", limit);
                 break;
         case MOUNT_SPAWNING:
-                mount_fail(mount, 0, OUTCOME_SERVER_FAILED, "not started within %.1f s", limit);
+                mount_fail(mount, 0, OUTCOME_SERVER_FAILED, "Start=%.1f s has passed", limit);
                 break;
         case MOUNT_TALKING:
-                mount_fail(mount, 0, OUTCOME_SERVER_FAILED, "fused waited for %s; Start=%.1f s has passed", service_step(mount->service),
-                           seconds(mount->type->start_usec));
+                mount_fail(mount, 0, OUTCOME_SERVER_FAILED, "Start=%.1f s has passed", seconds(mount->type->start_usec));
                 break;
         case MOUNT_MOUNTING:
-                mount_fail(mount, 0, OUTCOME_SERVER_FAILED, "FUSE_INIT is not answered; Init=%.1f s has passed", seconds(mount->type->init_usec));
+                mount_fail(mount, 0, OUTCOME_SERVER_FAILED, "Init=%.1f s has passed", seconds(mount->type->init_usec));
                 break;
         case MOUNT_ENDING:
                 if (mount->end_sent)
@@ -516,25 +518,21 @@ void mount_on_server_exit(Mount *mount, int exit_code, int exit_status) {
         mount_fail(mount, MOUNT_BROKER_ENDS_IT, OUTCOME_SERVER_FAILED, "it ended");
 }
 
-/* "the server of type T failed at STEP: WHY; it exited with status N; its last words: ..." */
+/* "the server of type T failed while fused waited for STEP: WHY; it exited with status N; its last words: ..." */
 static void complete_failure(Mount *mount, Outcome *outcome) {
-        char exit_text[64] = "", words[1024];
+        char whose[160] = "", exit_text[64] = "", words[1024] = "";
 
+        if (mount->failure->kind == OUTCOME_SERVER_FAILED)
+                (void) snprintf(whose, sizeof whose, "the server of type %s failed while fused waited for %s: ", mount_type_name(mount), mount->failed_step);
         if (mount->has_exited && !mount->killed)
                 (void) snprintf(exit_text, sizeof exit_text, mount->exit_code == CLD_EXITED ? "; it exited with status %d" : "; it was killed by signal %d",
                                 mount->exit_status);
-        if (mount->log)
+        if (mount->log) {
                 server_log_drain(mount->log);
-        server_log_tail(mount->log, 6, words, sizeof words);
-        outcome_set(outcome, mount->failure->kind, "%s%s%s%s%s%s%s%s", mount->failure->kind == OUTCOME_SERVER_FAILED ? "the server of type " : "",
-                    mount->failure->kind == OUTCOME_SERVER_FAILED ? mount_type_name(mount) : "",
-                    mount->failure->kind == OUTCOME_SERVER_FAILED ? " failed at " : "",
-                    mount->failure->kind == OUTCOME_SERVER_FAILED ? mount->failed_step : "",
-                    mount->failure->kind == OUTCOME_SERVER_FAILED ? ": " : "", mount->failure->text, exit_text, "");
-        if (*words && mount->failure->kind != OUTCOME_REFUSED) {
-                size_t have = strlen(outcome->text);
-                (void) snprintf(outcome->text + have, sizeof outcome->text - have, "; its last words: %s", words);
+                server_log_tail(mount->log, 6, words, sizeof words);
         }
+        outcome_set(outcome, mount->failure->kind, "%s%s%s%s%s", whose, mount->failure->text, exit_text, *words ? "; its last words: " : "", words);
+        outcome->refusal = mount->failure->refusal;
 }
 
 void mount_on_ended(Mount *mount, BrokerEndReason reason, int exit_code, int exit_status) {

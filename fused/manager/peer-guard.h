@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Looks at the head of a D-Bus message before sd-bus does. sd-bus would allocate what the head says (up to 128 MiB) and take
- * in as many descriptors as come; here a client that asks for more than any of our calls needs is found out first. */
+/* Looks at a D-Bus message before sd-bus does.
+ *
+ * sd-bus allocates what a message's head says (up to 128 MiB) and takes in as many descriptors as come. And it drops a message
+ * that it finds malformed without closing the descriptors that came with it (libsystemd 252, bus_socket_make_message()), so that
+ * a client could use up our table. Therefore sd-bus gets to read only whole messages of a bounded size; one that carries
+ * descriptors must be exactly a call of ours, in a form that sd-bus cannot object to. */
 
 #include "base/macro.h"
 
 #define PEER_MESSAGE_MAX (64U * 1024U) /* bytes of a whole message */
-#define PEER_HEAD_MAX 1024U            /* bytes of header fields that are looked through */
 #define PEER_FDS_MAX 8U                /* more than any call names */
 
-/* data[0..size): what is there of a message, from its first byte. Returns 0 if it may be read, -EBADMSG if it is no D-Bus
- * message, -E2BIG if it is too large or carries too many descriptors. Pure; fuzzed. */
-int peer_guard_message(const uint8_t *data, size_t size) _must_check_;
-/* The same for a client that still authenticates: it writes whole lines; a message may follow "BEGIN\r\n" at once. Returns 1 if
- * one does and may be read, 0 if none does, else as above. */
-int peer_guard_auth(const uint8_t *data, size_t size) _must_check_;
+typedef enum PeerGuard {
+        PEER_GUARD_WHOLE, /* may be read */
+        PEER_GUARD_PART,  /* more must come first */
+        PEER_GUARD_BAD,   /* hang up */
+} PeerGuard;
+
+/* data[0..size): what is there, from the first byte of a message. WHOLE: *ret_size and *ret_n_fds are what the message says of
+ * itself. Pure; fuzzed. */
+PeerGuard peer_guard_message(const uint8_t *data, size_t size, size_t *ret_size, uint32_t *ret_n_fds);
+/* The same for a client that still authenticates: whole lines, and behind "BEGIN\r\n" *ret_n_messages whole messages without
+ * descriptors. */
+PeerGuard peer_guard_auth(const uint8_t *data, size_t size, uint32_t *ret_n_messages);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Connections of clients. See peer.h.
  *
- * sd-bus is driven from here and not attached to the loop: before it reads, peer_guard looks at what is there, and after
- * it has read, an incomplete message gets a deadline. */
+ * sd-bus is driven from here and not attached to the loop: before it reads, peer_guard looks at what is there. A message that is
+ * not whole stays in the socket, with a deadline; as the socket is watched for edges, it does not keep the loop busy. */
 
 #include "manager/peer.h"
 
@@ -26,16 +26,18 @@
 struct Peer {
         Control *control;       /* borrowed */
         Peer *next, **previous; /* Control.peers */
-        int fd;                 /* borrowed: the bus owns it */
-        sd_bus *bus;            /* owned */
+        int fd;                 /* owned: sd-bus closes its own when the client hangs up, while we still watch it */
+        int bus_fd;             /* owned until the bus has it */
+        sd_bus *bus;            /* owned; NULL until the client has said something sensible: sd_bus_start() reads at once */
         sd_event_source *io, *deadline, *again; /* owned */
         QuotaCharge charge;
         uid_t uid;
         gid_t gid;
         uint64_t n_messages;
-        bool at_boundary;       /* the next byte is the first of a message */
+        int events;             /* that io is for */
+        uint32_t n_checked;     /* messages that sd-bus may read without another look: they came with the end of authentication */
         bool authenticated;
-        bool begun;             /* its first message came together with the end of authentication */
+        bool hung_up;           /* no more comes than is in the socket */
         bool doomed;            /* freed once the loop is not inside it any more */
         Call *calls;
         size_t n_calls;
@@ -209,48 +211,14 @@ static void peer_free(Peer *peer) {
                 sd_bus_close(peer->bus);
                 (void) sd_bus_unref(peer->bus);
         }
+        peer->bus_fd = fd_close(peer->bus_fd);
+        peer->fd = fd_close(peer->fd);
         quota_charge_release(&peer->charge);
         *peer->previous = peer->next;
         if (peer->next)
                 peer->next->previous = peer->previous;
         peer->control->n_peers--;
         free(peer);
-}
-
-/* A descriptor flood: a connection that has left a message half-read while our table is more than half full. */
-static bool descriptors_are_short(const Peer *peer) {
-        struct rlimit limit;
-        int threshold, fd;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return false;
-        threshold = (int) MIN_OF(limit.rlim_cur / 2, (rlim_t) 1 << 20);
-        fd = fcntl(peer->fd, F_DUPFD_CLOEXEC, threshold);
-        if (fd >= 0)
-                (void) fd_close(fd);
-        return fd != threshold;
-}
-
-/* Looks at what is in the socket before sd-bus does. Returns > 0 if it may read, 0 if there is nothing, < 0 to hang up. */
-static int guard(Peer *peer) {
-        uint8_t head[PEER_HEAD_MAX + 256];
-        ssize_t n;
-        int r;
-
-        n = RET_NERRNO(recv(peer->fd, head, sizeof head, MSG_PEEK | MSG_DONTWAIT));
-        if (n == -EAGAIN)
-                return 0;
-        if (n < 0)
-                return (int) n;
-        if (n == 0)
-                return 1; /* end of file: sd-bus is to see it */
-        if (peer->authenticated)
-                r = peer_guard_message(head, (size_t) n);
-        else {
-                r = peer_guard_auth(head, (size_t) n);
-                peer->begun = r > 0;
-        }
-        return r < 0 ? r : 1;
 }
 
 static int on_late(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -267,49 +235,134 @@ static int arm(Peer *peer, uint64_t usec) {
         return sd_event_add_time_relative(peer->control->manager->event, &peer->deadline, CLOCK_MONOTONIC, usec, 10 * USEC_PER_MSEC, on_late, peer);
 }
 
-static uint64_t n_unread(const Peer *peer) {
-        uint64_t n = 0;
+static uint8_t peek_buffer[PEER_MESSAGE_MAX]; /* one thread; nobody keeps a pointer into it */
 
-        (void) sd_bus_get_n_queued_write(peer->bus, &n);
+/* What is in the socket, at most size bytes of it, left there; and how many descriptors come with these bytes. */
+static ssize_t peek(const Peer *peer, size_t size, size_t *ret_n_fds) {
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(sizeof(int) * 253)]; /* SCM_MAX_FD */
+        } control;
+        struct iovec iov = {.iov_base = peek_buffer, .iov_len = size};
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+        size_t n_fds = 0;
+        ssize_t n;
+
+        n = RET_NERRNO(recvmsg(peer->fd, &message, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+        if (n < 0)
+                return n;
+        for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+                if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+                        continue;
+                int fds[253];
+                size_t k = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                memcpy(fds, CMSG_DATA(header), k * sizeof(int));
+                fd_close_many(fds, k); /* copies: the message's own are still in the socket */
+                n_fds += k;
+        }
+        if (message.msg_flags & MSG_CTRUNC)
+                return -EMFILE;
+        *ret_n_fds = n_fds;
         return n;
 }
 
-/* What one call of sd_bus_process() has done to us. */
-static void note_progress(Peer *peer, uint64_t n_messages, uint64_t queued, bool progress) {
-        if (!peer->authenticated) {
-                if (sd_bus_is_ready(peer->bus) <= 0)
-                        return;
-                peer->authenticated = true;
-                peer->at_boundary = !peer->begun || peer->n_messages > n_messages;
-                peer->deadline = sd_event_source_disable_unref(peer->deadline);
-        } else if (peer->n_messages > n_messages) {
-                peer->at_boundary = true;
-                peer->deadline = sd_event_source_disable_unref(peer->deadline);
-        } else if (progress && n_unread(peer) == queued)
-                peer->at_boundary = false; /* it has read, and that was no whole message */
+typedef enum Glance {
+        GLANCE_WAIT,  /* there is something, but not enough */
+        GLANCE_EMPTY,
+        GLANCE_READ,  /* sd-bus may read one message, or what there is of authentication, or the end of file */
+} Glance;
+
+/* Looks at what is in the socket before sd-bus does. A Glance, or negative errno to hang up. */
+static int guard(Peer *peer) {
+        uint32_t declared = 0;
+        size_t n_fds, size;
+        PeerGuard verdict;
+        ssize_t n;
+
+        n = RET_NERRNO(recv(peer->fd, peek_buffer, sizeof peek_buffer, MSG_PEEK | MSG_DONTWAIT));
+        if (n == -EAGAIN)
+                return GLANCE_EMPTY;
+        if (n <= 0)
+                return n < 0 ? (int) n : peer->bus ? GLANCE_READ : -ECONNRESET;
+        size = (size_t) n;
+        verdict = peer->authenticated ? peer_guard_message(peek_buffer, size, &size, &declared) : peer_guard_auth(peek_buffer, size, &peer->n_checked);
+        if (verdict == PEER_GUARD_BAD)
+                return -EBADMSG;
+        if (verdict == PEER_GUARD_PART) {
+                int r = peer->hung_up ? -ECONNRESET : size < sizeof peek_buffer ? arm(peer, PEER_MESSAGE_USEC) : -E2BIG;
+                return r < 0 ? r : GLANCE_WAIT;
+        }
+        n = peek(peer, size, &n_fds);
+        if (n < 0)
+                return (int) n;
+        return (size_t) n == size && n_fds == declared ? GLANCE_READ : -EBADMSG;
 }
 
-/* Lets sd-bus read and dispatch. Returns < 0 when the connection is over, > 0 if there may be more. */
+static uint64_t n_unread(const Peer *peer) {
+        uint64_t n = 0;
+
+        if (peer->bus)
+                (void) sd_bus_get_n_queued_write(peer->bus, &n);
+        return n;
+}
+
+static int start_bus(Peer *peer);
+
+/* A step of authentication. The guard sees every byte of it before sd-bus does. */
+static int authenticate(Peer *peer) {
+        int r, glance;
+
+        glance = guard(peer);
+        if (glance < 0)
+                return glance;
+        if (!peer->bus)
+                return glance == GLANCE_READ ? start_bus(peer) : 0;
+        if (glance == GLANCE_WAIT)
+                return 0;
+        r = sd_bus_process(peer->bus, NULL);
+        if (r < 0 || peer->doomed)
+                return r < 0 ? r : -ECONNRESET;
+        if (sd_bus_is_ready(peer->bus) > 0) {
+                peer->authenticated = true;
+                peer->deadline = sd_event_source_disable_unref(peer->deadline);
+                return 1; /* messages may have come with the end of it */
+        }
+        return r;
+}
+
+/* One message. Returns > 0 if there may be more, 0 if nothing can be read now. */
+static int process_one(Peer *peer) {
+        uint64_t n_messages = peer->n_messages, queued = n_unread(peer);
+        int r, glance = GLANCE_READ;
+
+        if (!peer->authenticated)
+                return authenticate(peer);
+        if (peer->n_checked == 0) {
+                glance = guard(peer);
+                if (glance < 0)
+                        return glance;
+                if (glance != GLANCE_READ && queued == 0)
+                        return 0;
+        }
+        r = sd_bus_process(peer->bus, NULL);
+        if (r < 0 || peer->doomed)
+                return r < 0 ? r : -ECONNRESET;
+        if (peer->n_messages > n_messages) {
+                peer->deadline = sd_event_source_disable_unref(peer->deadline);
+                peer->n_checked -= peer->n_checked > 0;
+        } else if (glance == GLANCE_READ && n_unread(peer) == queued)
+                return -EBADMSG; /* there was a whole message, and sd-bus has thrown it away */
+        return r;
+}
+
+/* Returns < 0 when the connection is over, > 0 if there may be more. */
 static int process(Peer *peer) {
         for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-                uint64_t n_messages = peer->n_messages, queued = n_unread(peer);
-                int r;
-
-                if (!peer->authenticated || peer->at_boundary) {
-                        r = guard(peer);
-                        if (r < 0)
-                                return r;
-                        if (r == 0 && peer->authenticated && queued == 0)
-                                return 0;
-                }
-                r = sd_bus_process(peer->bus, NULL);
-                if (r < 0 || peer->doomed)
-                        return r < 0 ? r : -ECONNRESET;
-                note_progress(peer, n_messages, queued, r > 0);
+                int r = process_one(peer);
+                if (r <= 0)
+                        return r;
                 if (n_unread(peer) > PEER_REPLIES_MAX)
                         return -ENOBUFS;
-                if (r == 0)
-                        return 0;
         }
         return 1;
 }
@@ -318,12 +371,17 @@ static int process(Peer *peer) {
 static int watch(Peer *peer, bool more) {
         int r, events;
 
+        if (!peer->bus)
+                return 0;
         events = sd_bus_get_events(peer->bus);
         if (events < 0)
                 return events;
-        r = sd_event_source_set_io_events(peer->io, (uint32_t) events);
-        if (r < 0)
-                return r;
+        if (events != peer->events) { /* setting them is an edge by itself */
+                r = sd_event_source_set_io_events(peer->io, (uint32_t) events | EPOLLET);
+                if (r < 0)
+                        return r;
+                peer->events = events;
+        }
         return sd_event_source_set_enabled(peer->again, more ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
@@ -332,8 +390,6 @@ static int run(Peer *peer) {
 
         more = process(peer);
         r = more < 0 ? more : watch(peer, more > 0);
-        if (r >= 0 && more == 0 && peer->authenticated && !peer->at_boundary)
-                r = descriptors_are_short(peer) ? -EMFILE : arm(peer, PEER_MESSAGE_USEC);
         if (r < 0) {
                 if (r != -ECONNRESET && r != -EPIPE)
                         log_debug("uid %u: connection closed: %s", peer->uid, strerror(-r));
@@ -343,7 +399,10 @@ static int run(Peer *peer) {
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        return run(userdata);
+        Peer *peer = userdata;
+
+        peer->hung_up = revents & (EPOLLHUP | EPOLLERR);
+        return run(peer);
 }
 
 static int on_again(sd_event_source *source, void *userdata) {
@@ -383,18 +442,17 @@ static int identify(Peer *peer) {
         return 0;
 }
 
-static int start_bus(Peer *peer, int fd) {
-        _cleanup_fd_ int owned = fd;
+static int start_bus(Peer *peer) {
         sd_id128_t id;
         int r;
 
         r = sd_bus_new(&peer->bus);
         if (r < 0)
                 return r;
-        r = sd_bus_set_fd(peer->bus, fd, fd);
+        r = sd_bus_set_fd(peer->bus, peer->bus_fd, peer->bus_fd);
         if (r < 0)
                 return r;
-        TAKE_FD(owned);
+        (void) TAKE_FD(peer->bus_fd);
         r = sd_id128_randomize(&id);
         if (r < 0)
                 return r;
@@ -404,7 +462,7 @@ static int start_bus(Peer *peer, int fd) {
         r = sd_bus_negotiate_fds(peer->bus, true);
         if (r < 0)
                 return r;
-        r = sd_bus_negotiate_creds(peer->bus, false, UINT64_MAX); /* nobody looks anything up in /proc */
+        r = sd_bus_negotiate_creds(peer->bus, false, _SD_BUS_CREDS_ALL); /* nobody looks anything up in /proc */
         if (r < 0)
                 return r;
         r = sd_bus_add_filter(peer->bus, NULL, on_message, peer);
@@ -413,14 +471,15 @@ static int start_bus(Peer *peer, int fd) {
         r = bus_add_objects(peer->bus, peer);
         if (r < 0)
                 return r;
-        return sd_bus_start(peer->bus);
+        r = sd_bus_start(peer->bus);
+        return r < 0 ? r : 1;
 }
 
 static int watch_first(Peer *peer) {
         sd_event *event = peer->control->manager->event;
         int r;
 
-        r = sd_event_add_io(event, &peer->io, peer->fd, EPOLLIN, on_io, peer);
+        r = sd_event_add_io(event, &peer->io, peer->fd, EPOLLIN | EPOLLET, on_io, peer);
         if (r < 0)
                 return r;
         r = sd_event_add_defer(event, &peer->again, on_again, peer);
@@ -436,19 +495,23 @@ int control_add_peer(Control *control, int fd) {
 
         if (!peer)
                 return -ENOMEM;
-        *peer = (Peer){.control = control, .fd = fd, .next = control->peers, .previous = &control->peers};
+        *peer = (Peer){.control = control, .fd = -EBADF, .bus_fd = -EBADF, .events = EPOLLIN, .next = control->peers, .previous = &control->peers};
         if (peer->next)
                 peer->next->previous = &peer->next;
         control->peers = peer;
         control->n_peers++;
 
-        r = control->n_peers > PEERS_MAX ? -EUSERS : identify(peer);
+        r = control->n_peers > PEERS_MAX ? -EUSERS : fd_dup(owned);
+        if (r >= 0) {
+                peer->fd = r;
+                r = identify(peer);
+        }
         if (r >= 0)
                 r = quota_charge(control->manager->quota, peer->uid, QUOTA_CONNECTIONS, 1, peer->uid == 0 ? PEERS_OF_ROOT_MAX : PEERS_PER_USER_MAX, &peer->charge);
-        if (r >= 0)
-                r = start_bus(peer, TAKE_FD(owned));
-        if (r >= 0)
+        if (r >= 0) {
+                peer->bus_fd = TAKE_FD(owned);
                 r = watch_first(peer);
+        }
         if (r < 0)
                 peer_free(peer);
         return r;
@@ -461,6 +524,24 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
 
         control->pause = sd_event_source_disable_unref(control->pause);
         return sd_event_source_set_enabled(control->io, SD_EVENT_ON);
+}
+
+/* Are there far more descriptors than can be accounted for? New ones get the lowest number that is free: with a quarter of the table
+ * in use by nobody known, something has been lost in a library, and a new manager is better than none. */
+static bool descriptors_are_lost(const Control *control) {
+        size_t known = 64 + 4 * control->n_peers + 4 * control->manager->n_mounts + broker_client_n_calls(control->manager->broker) * 6;
+        struct rlimit limit;
+        int fd;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return false;
+        known += MIN_OF(limit.rlim_cur, (rlim_t) 1 << 16) / 4;
+        if (known >= limit.rlim_cur)
+                return false;
+        fd = fcntl(control->listen_fd, F_DUPFD_CLOEXEC, 3);
+        if (fd >= 0)
+                (void) fd_close(fd);
+        return fd > (int) known;
 }
 
 /* Nothing can be accepted now (descriptors, memory): try again soon, and do not spin meanwhile. */
@@ -477,6 +558,10 @@ static int on_connection(sd_event_source *source, int listen_fd, uint32_t revent
         Control *control = userdata;
         uint32_t dropped;
 
+        if (descriptors_are_lost(control)) {
+                log_error("descriptors have been lost; giving way to a new manager");
+                return sd_event_exit(control->manager->event, -EMFILE);
+        }
         for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
                 int r, fd = RET_NERRNO(accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 

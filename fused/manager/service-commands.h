@@ -39,6 +39,7 @@ struct Service {
         const ServiceHooks *hooks;
         void *userdata;
         ServiceState state;
+        ServiceState failed_state; /* DEAD: where it died */
         unsigned done;      /* ServiceDone bits */
         BrokerMount wanted; /* what the commands have made of it so far */
         bool mounted, said_goodbye;

@@ -28,7 +28,7 @@ static const struct {
 };
 
 const char *service_step(const Service *service) {
-        return state_rows[service->state].step;
+        return state_rows[service->state == SERVICE_DEAD ? service->failed_state : service->state].step;
 }
 
 uint32_t service_n_refused(const Service *service) {
@@ -51,6 +51,7 @@ void service_fail(Service *service, bool gone, const char *format, ...) {
         va_start(args, format);
         (void) vsnprintf(why, sizeof why, format, args);
         va_end(args);
+        service->failed_state = service->state;
         service_enter_state(service, SERVICE_DEAD);
         service->fd = fd_close(service->fd);
         service->hooks->failed(service->userdata, gone, why);
@@ -204,7 +205,7 @@ static void on_gone(Service *service) {
                         service->hooks->finished(service->userdata);
                 return;
         }
-        service_fail(service, /* gone= */ true, "it closed its connection while fused waited for %s", service_step(service));
+        service_fail(service, /* gone= */ true, "it closed its connection");
 }
 
 void service_goodbye(Service *service, uint32_t code) {
