@@ -81,18 +81,25 @@ static int take_caller_ids(uid_t uid, gid_t gid) {
         return 0;
 }
 
-int worker_enter_caller(const WorkerJob *job, WorkerReport *report) {
+int worker_enter_user_ns(const WorkerJob *job, WorkerReport *report) {
+        int r;
+
+        report->stage = BROKER_STAGE_IDENTITY;
+        if (job->identity->pidfd < 0)
+                return 0;
+        r = RET_NERRNO(setns(job->identity->pidfd, CLONE_NEWUSER));
+        if (r < 0 && r != -EINVAL) /* EINVAL: it is our own */
+                return r;
+        report->foreign_user_ns = r == 0;
+        return 0;
+}
+
+int worker_become_caller(const WorkerJob *job, WorkerReport *report) {
         struct ucred inside = {0};
         socklen_t length = sizeof inside;
         int r;
 
         report->stage = BROKER_STAGE_IDENTITY;
-        if (job->identity->pidfd >= 0) {
-                r = RET_NERRNO(setns(job->identity->pidfd, CLONE_NEWUSER));
-                if (r < 0 && r != -EINVAL) /* EINVAL: it is our own */
-                        return r;
-                report->foreign_user_ns = r == 0;
-        }
         /* The kernel translates the ids into the namespace that the question is asked in. */
         r = RET_NERRNO(getsockopt(job->caller_fd, SOL_SOCKET, SO_PEERCRED, &inside, &length));
         if (r < 0)

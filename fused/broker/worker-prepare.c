@@ -227,10 +227,14 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
         r = open_slots(job, /* trees= */ true, report, slots);
         if (r < 0)
                 return r;
-        r = worker_enter_caller(job, report);
+        /* In the caller's user namespace, as the kernel demands, but with our own right to the device node. */
+        r = worker_enter_user_ns(job, report);
         if (r < 0)
                 return r;
         r = open_fuse(job, report, &fds[0]);
+        if (r < 0)
+                return r;
+        r = worker_become_caller(job, report);
         if (r < 0)
                 return r;
         *n_fds = 1;
