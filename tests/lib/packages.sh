@@ -3,7 +3,7 @@
 # Debian packages for building, testing and the demo, and how to get those that are missing. Sourced by test.sh and demo.sh.
 
 PACKAGES_BUILD=(gcc libc6-dev linux-libc-dev meson ninja-build pkg-config libsystemd-dev libseccomp-dev libcap-dev libeconf-dev
-        libfuse3-dev libjson-c-dev libcmocka-dev scdoc python3)
+        libfuse3-dev libjson-c-dev libcmocka-dev libbpf-dev scdoc python3)
 PACKAGES_RUN=(fuse2fs e2fsprogs squashfuse util-linux mount)
 PACKAGES_TEST=(squashfs-tools fuse3 systemd strace shellcheck diffutils findutils coreutils procps git)
 
