@@ -269,7 +269,8 @@ static ssize_t peek(const Peer *peer, size_t size, size_t *ret_n_fds) {
 typedef enum Glance {
         GLANCE_WAIT,  /* there is something, but not enough */
         GLANCE_EMPTY,
-        GLANCE_READ,  /* sd-bus may read one message, or what there is of authentication, or the end of file */
+        GLANCE_READ,  /* sd-bus may read one message, or what there is of authentication */
+        GLANCE_END,   /* sd-bus is to see the end of file */
 } Glance;
 
 /* Looks at what is in the socket before sd-bus does. A Glance, or negative errno to hang up. */
@@ -283,7 +284,7 @@ static int guard(Peer *peer) {
         if (n == -EAGAIN)
                 return GLANCE_EMPTY;
         if (n <= 0)
-                return n < 0 ? (int) n : peer->bus ? GLANCE_READ : -ECONNRESET;
+                return n < 0 ? (int) n : peer->bus ? GLANCE_END : -ECONNRESET;
         size = (size_t) n;
         verdict = peer->authenticated ? peer_guard_message(peek_buffer, size, &size, &declared) : peer_guard_auth(peek_buffer, size, &peer->n_checked);
         if (verdict == PEER_GUARD_BAD)
@@ -341,7 +342,7 @@ static int process_one(Peer *peer) {
                 glance = guard(peer);
                 if (glance < 0)
                         return glance;
-                if (glance != GLANCE_READ && queued == 0)
+                if (glance < GLANCE_READ && queued == 0)
                         return 0;
         }
         r = sd_bus_process(peer->bus, NULL);
