@@ -15,11 +15,11 @@ struct QuotaUser {
         uid_t uid;
         uint32_t usage[_QUOTA_KIND_MAX];
         uint32_t n_charges;
-        LogRate log_rate;
 };
 
 struct Quota {
         QuotaUser *buckets[N_BUCKETS]; /* owned */
+        LogRate log_rates[N_BUCKETS];  /* not in QuotaUser: who connects anew for each call has a new one each time */
         size_t n_users;
 };
 
@@ -128,10 +128,8 @@ size_t quota_n_users(const Quota *quota) {
 }
 
 bool quota_may_log(Quota *quota, uid_t uid, uint32_t *ret_dropped) {
-        QuotaUser *user = find_user(quota, uid);
-
         *ret_dropped = 0;
-        return !user || log_rate_ok(&user->log_rate, LOG_BURST, LOG_INTERVAL_USEC, ret_dropped);
+        return log_rate_ok(&quota->log_rates[uid % N_BUCKETS], LOG_BURST, LOG_INTERVAL_USEC, ret_dropped);
 }
 
 uint32_t quota_limit(const PolicyLimits *limits, QuotaKind kind) {
