@@ -26,8 +26,9 @@ not_mounted "$T/mnt" || fail "it is still mounted"
 say "by mount point, which must not be asked for anything"
 id=$(fusectl mount hang none "$T/mnt")
 ls "$T/mnt" >/dev/null 2>&1 &
+blocked=$!
 wait_for "requests that wait" 5 waiting
 fusectl status "$T/mnt" >/dev/null
 fusectl abort "$T/mnt"
-wait || true
+wait $blocked || true
 expect_fusectl 4 abort "$id"

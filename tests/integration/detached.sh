@@ -24,11 +24,12 @@ expect_fusectl 2 mount ext4 "$T/image" "$T" --detached -- true
 wait_for "the end of the mounts" 10 gone
 
 say "it is listed while it lives, and can be aborted"
-fusectl mount ext4 "$T/image" --detached -- sleep 30 >/dev/null &
+"$STAGE/bin/fusectl" --runtime-directory "$T/run" mount ext4 "$T/image" --detached -- sleep 30 >/dev/null &
+holder=$!
 listed() { [ "$(fusectl --json list | json "[m['detached'] for m in d]")" = '[True]' ]; }
 wait_for "the detached mount" 10 listed
 id=$(fusectl --json list | json "d[0]['id']")
 fusectl abort "$id"
 wait_for "the end of the mount" 10 gone
-kill %1 2>/dev/null || true
-wait || true
+kill $holder 2>/dev/null || true
+wait $holder || true

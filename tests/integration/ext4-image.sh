@@ -23,7 +23,8 @@ assert_equal "$(field "$id" state)" live state
 assert_equal "$(field "$T/mnt" id)" "$id" "found by mount point"
 checksums "$T/mnt" | diff "$T/sums.native" - || fail "checksums differ from the native mount"
 listing "$T/mnt" | diff "$T/listing.native" - || fail "the listing differs from the native mount"
-path=$(cd "$T/tree" && find dir1 -type f -name '*plain' | sort | tail -n 1)
+path=$(cd "$T/tree" && find dir0 -type f -name '*plain' | sort | tail -n 1)
+[ -n "$path" ] || fail "no plain file"
 debugfs -R "cat \"/$path\"" "$T/image" 2>/dev/null | cmp - "$T/mnt/$path" || fail "debugfs reads something else"
 
 say "written and read back"
@@ -32,7 +33,7 @@ assert_files_same "$T/tree/dir3" "$T/mnt/again/dir3"
 rm -r "$T/mnt/dir5"
 mv "$T/mnt/dir6" "$T/mnt/moved"
 ln -s moved "$T/mnt/link"
-printf 'appended' >>"$T/mnt/dir0/deep/$(ls "$T/mnt/dir0/deep" | head -n 1)"
+printf 'appended' >>"$T/mnt/$path"
 truncate -s 1M "$T/mnt/again/sparse"
 sync
 checksums "$T/mnt" >"$T/sums.written"

@@ -12,15 +12,19 @@ assert_equal "$(awk '/^Groups:/ {print NF}' "/proc/$manager/status")" 1 "number 
 for name in mnt net ipc uts; do
         [ "$(readlink "/proc/$manager/ns/$name")" != "$(readlink "/proc/self/ns/$name")" ] || fail "it is in the host's $name namespace"
 done
-entries=$(find "/proc/$manager/root/" -maxdepth 1 -mindepth 1 -printf '%f ')
-echo "its root: $entries"
-for name in etc home proc sys run var root tmp boot; do
-        [ ! -d "/proc/$manager/root/$name" ] || [ -z "$(ls -A "/proc/$manager/root/$name")" ] || fail "it can see /$name"
-done
+say "files in its root: its program, what that needs to be loaded, and nothing of use"
+find "/proc/$manager/root/" ! -type d -printf '/%P %M %U\n' | sort >"$T/files"
+cat "$T/files"
+if grep -vE '^/(usr/)?lib(64)?/|^/lib(64)? |/fused-manager |^/etc/ld.so.cache |^/dev/(null|zero|full|random|urandom) |/lib[a-z0-9_.-]*\.so[.0-9]* ' "$T/files"; then fail "there is more than it needs"; fi
+! touch "/proc/$manager/root/x" 2>/dev/null || fail "it is writable"
 say "files that a client passes go through it and do not stay"
 make_ext4_image "$T/image" 8M; mkdir "$T/mnt"
 fusectl mount ext4 "$T/image" "$T/mnt" >/dev/null
 ! readlink /proc/"$manager"/fd/* | grep -F "$T/image" || fail "the manager holds the image"
-! readlink /proc/"$FUSED_PID"/fd/* | grep -F "$T/mnt" || fail "the broker holds the served tree"
+served=$(awk -v p="$T/mnt" '$5 == p {print $1}' /proc/self/mountinfo)
+[ -n "$served" ] || fail "the mount is not in mountinfo"
+for process in "$FUSED_PID" "$manager"; do
+        ! grep -l "^mnt_id:[[:space:]]*$served\$" /proc/"$process"/fdinfo/* || fail "process $process holds the served tree"
+done
 ! readlink /proc/"$manager"/fd/* | grep -F "/dev/fuse" || fail "the manager holds the FUSE device"
 fusectl umount "$T/mnt"

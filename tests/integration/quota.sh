@@ -33,7 +33,7 @@ expect_fusectl_as 3 $ALICE mount good none "$T/a3"
 out_has '\[quota-pending\]'
 fusectl_as $BOB mount good none "$T/b1" >/dev/null
 fusectl_as $BOB umount "$T/b1"
-wait $(jobs -p | grep -v "^$FUSED_PID$") || true
+for pid in $(jobs -p); do [ "$pid" = "$FUSED_PID" ] || wait "$pid" || true; done
 wait_for "the end of what was pending" 15 no_servers
 fusectl_as $ALICE mount good none "$T/a3" >/dev/null
 fusectl_as $ALICE umount "$T/a3"

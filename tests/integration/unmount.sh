@@ -25,7 +25,7 @@ out_has '[Bb]usy|in use'
 assert_equal "$(field "$id" state)" live
 assert_equal "$(cat "$T/mnt/file")" text
 say "lazy: gone from sight, served until the last user leaves"
-fusectl umount "$id" --lazy &
+fusectl umount "$id" --lazy 9<&- &
 lazy=$!
 wait_for "the mount point" 5 not_mounted "$T/mnt"
 assert_equal "$(cat <&9)" text "what the open file reads"
@@ -48,7 +48,12 @@ expect_fusectl 4 umount 999999
 is_mounted "$T/other" || fail "it unmounted what was not its own"
 umount "$T/other"
 
-say "a file as mount point, and a mount over a mount"
+say "a mount over a mount: each is found by its own identity, the upper one first"
 mount_it
-under=$(fusectl mount ext4 "$T/image" "$T/other" 2>&1) && fail "the same image could be mounted twice: $under"
+cp "$T/image" "$T/image2"
+upper=$(fusectl mount ext4 "$T/image2" "$T/other")
+mkdir "$T/mnt/below"
+expect_fusectl 3 mount ext4 "$T/image2" "$T/mnt/below"
+out_has '\[mountpoint'
+fusectl umount "$upper"
 fusectl umount "$id"

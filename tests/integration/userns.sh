@@ -32,6 +32,9 @@ OUT=$(as_user $ALICE unshare -Ur -m sh -c "$F mount ext4 $T/$ALICE/image $T/$ALI
 out_has 'status 3'; out_has 'option'
 OUT=$(as_user $ALICE unshare -Ur -m sh -c "$F mount ext4 $T/$ALICE/image /etc; echo status \$?" 2>&1)
 out_has 'status 3'; out_has 'mountpoint'
-say "the namespace ends and takes its mount along"
-as_user $ALICE unshare -Ur -m sh -euc "$F mount ext4 $T/$ALICE/image $T/$ALICE/mnt >/dev/null"
+say "the namespace ends, and its user takes the mount down from the host"
+id=$(as_user $ALICE unshare -Ur -m sh -euc "$F mount ext4 $T/$ALICE/image $T/$ALICE/mnt")
+sleep 0.5
+if ! gone; then fusectl_as $ALICE umount "$id"; fi
 wait_for "the end of the mount" 20 gone
+fsck_clean "$T/$ALICE/image"

@@ -60,21 +60,21 @@ control_answers() {
         [ -S "$T/run/control" ] && fusectl types >/dev/null 2>&1
 }
 
-# Stops it and checks that it took everything with it. Safe to call when it does not run.
+# Stops it and checks that it took everything with it. Safe to call when it does not run. In the exit trap nothing may call
+# exit, so this one reports and returns 1.
 stop_fused() {
         local pid=$FUSED_PID status=0
         [ -n "$pid" ] || return 0
         FUSED_PID=
-        kill -TERM "$pid" 2>/dev/null || fail "fused had ended by itself: $(tail -n 20 "$T/fused.log")"
-        wait_for "the end of fused" 50 process_gone "$pid"
+        kill -TERM "$pid" 2>/dev/null || { problem "fused had ended by itself"; return; }
+        wait_for_quietly 50 process_gone "$pid" || { problem "fused does not end"; kill -KILL "$pid"; return 1; }
         wait "$pid" || status=$?
-        [ $status -eq 0 ] || fail "fused exited with status $status"
-        [ ! -e "$T/run/control" ] || fail "the control socket is still there"
-        rmdir "$T/run"
-        if compgen -G "/sys/fs/cgroup/**/fused-$pid" >/dev/null || [ -n "$(find /sys/fs/cgroup -maxdepth 4 -name "fused-$pid" 2>/dev/null)" ]; then
-                fail "a cgroup of fused-$pid is left"
-        fi
+        [ $status -eq 0 ] || { problem "fused exited with status $status"; return; }
+        [ ! -e "$T/run/control" ] || { problem "the control socket is still there"; return; }
+        rmdir "$T/run" || { problem "the runtime directory is not empty"; return; }
+        [ -z "$(find /sys/fs/cgroup -maxdepth 5 -name "fused-$pid" 2>/dev/null)" ] || { problem "a cgroup of fused-$pid is left"; return; }
 }
+problem() { printf 'FAILED: %s\n' "$*" >&2; return 1; }
 process_gone() { ! kill -0 "$1" 2>/dev/null || [ "$(cut -d' ' -f3 "/proc/$1/stat" 2>/dev/null)" = Z ]; }
 
 manager_pid() { # the child of the broker that is called fused-manager
@@ -109,18 +109,25 @@ assert_nothing_held() {
         fi
         ! grep -q ' - fuse' <(grep -F " $T" /proc/self/mountinfo) || fail "a FUSE mount is left: $(grep ' - fuse' /proc/self/mountinfo)"
 }
-server_pids() { # children of the broker but the manager
-        local p
-        for p in $(cat "/proc/$FUSED_PID/task/"*"/children" 2>/dev/null); do
+server_pids() { # processes below the broker that have a uid of the servers' range, the manager aside
+        local p uid
+        for p in $(descendants "$FUSED_PID"); do
+                uid=$(stat -c %u "/proc/$p" 2>/dev/null) || continue
+                [ "$uid" -ge 1879048192 ] && [ "$uid" -le 1879113727 ] || continue
                 [ "$(cat "/proc/$p/comm" 2>/dev/null)" = fused-manager ] || echo "$p"
         done
+}
+descendants() {
+        local p
+        for p in $(cat "/proc/$1/task/"*"/children" 2>/dev/null); do echo "$p"; descendants "$p"; done
 }
 no_servers() { [ -z "$(server_pids)" ]; }
 
 fusectl() { "$STAGE/bin/fusectl" --runtime-directory "$T/run" "$@"; }
-as_user() { # as_user UID COMMAND...: no capability, no group but its own
+as_user() { # as_user UID COMMAND...: no capability, no group but its own; 0 is root as it is
         local uid=$1
         shift
+        if [ "$uid" = 0 ]; then "$@"; return; fi
         setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all --reset-env -- "$@"
 }
 fusectl_as() { local uid=$1; shift; as_user "$uid" "$STAGE/bin/fusectl" --runtime-directory "$T/run" "$@"; }
@@ -156,7 +163,7 @@ expect_fusectl() { local s=$1; shift; expect_status "$s" "$STAGE/bin/fusectl" --
 expect_fusectl_as() { local s=$1 uid=$2; shift 2
         expect_status "$s" setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all --reset-env -- \
                 "$STAGE/bin/fusectl" --runtime-directory "$T/run" "$@"; }
-out_has() { grep -qE -- "$1" <<<"$OUT" || fail "no match for '$1' in: $OUT"; }
+out_has() { grep -qiE -- "$1" <<<"$OUT" || fail "no match for '$1' in: $OUT"; }
 log_has() { grep -qE -- "$1" "$T/fused.log"; }
 assert_log() { wait_for "'$1' in the log of fused" 5 log_has "$1"; }
 assert_equal() { [ "$1" = "$2" ] || fail "${3:-values}: '$1' is not '$2'"; }
@@ -185,7 +192,7 @@ native_mount() { # ARGUMENTS of mount(8) ... DIRECTORY: taken down at the end
         MOUNTED+=("${*: -1}")
 }
 checksums() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 -r sha256sum); }
-listing() { (cd "$1" && find . -mindepth 1 ! -path './lost+found*' -printf '%P %y %m %s %l %T@\n' | sort); }
+listing() { (cd "$1" && find . -mindepth 1 ! -path './lost+found*' \( -type d -printf '%P %y %m %l %T@\n' -o -printf '%P %y %m %s %l %T@\n' \) | sort); }
 at_end() { CLEANUPS+=("$*"); }
 
 is_mounted() { awk -v p="$1" '$5 == p {found = 1} END {exit !found}' /proc/self/mountinfo; }
@@ -199,10 +206,10 @@ finish() {
         if [ $status -eq 0 ] && [ -n "$FUSED_PID" ]; then
                 (set -e; assert_nothing_held) || status=1
         fi
-        (set -e; stop_fused) || { [ $status -ne 0 ] || status=1; }
+        stop_fused || { [ $status -ne 0 ] || status=1; }
         if [ $status -ne 0 ] && [ $status -ne 77 ]; then
                 [ -z "$FUSED_PID" ] || kill -KILL "$FUSED_PID" 2>/dev/null
-                echo "-- log of fused"; tail -n 60 "$T/fused.log" 2>/dev/null
+                echo "-- log of fused"; tail -n 30 "$T/fused.log" 2>/dev/null | cut -c -320
         fi
         grep -E 'ERROR: AddressSanitizer|runtime error:|LeakSanitizer' "$T/fused.log" 2>/dev/null && status=1
         for point in "${MOUNTED[@]}"; do is_mounted "$point" && umount -l "$point"; done
