@@ -17,6 +17,8 @@
 #include "base/kernel.h"
 
 #define FUSE_OPCODE_INIT 26U
+#define URING_SWITCH "/sys/module/fuse/parameters/enable_uring" /* Linux 6.14 */
+#define IOMAP_SWITCH "/sys/module/fuse/parameters/enable_iomap" /* only where fuse-iomap is */
 
 /* include/uapi/linux/fuse.h: bit numbers of the 64 INIT flags, with the version that brought each */
 #define INIT_PASSTHROUGH 37    /* 6.9 */
@@ -63,7 +65,8 @@ static int read_init(ProbeResult *result, uint64_t *ret_flags, uint32_t *ret_min
 
         if (!probe_has_mount_rights()) {
                 result->state = PROBE_UNKNOWN;
-                (void) snprintf(result->detail, sizeof result->detail, "neither root nor allowed to make a user namespace");
+                (void) snprintf(result->detail, sizeof result->detail,
+                                "neither root nor allowed to make a user namespace");
                 return -EPERM;
         }
         fuse_fd = open_fuse(result);
@@ -73,7 +76,8 @@ static int read_init(ProbeResult *result, uint64_t *ret_flags, uint32_t *ret_min
         r = context < 0 ? context : configure(context, fuse_fd);
         if (r < 0) {
                 result->state = PROBE_UNKNOWN;
-                (void) snprintf(result->detail, sizeof result->detail, "cannot make a mount to ask with: %s", strerror(-r));
+                (void) snprintf(result->detail, sizeof result->detail, "cannot make a mount to ask with: %s",
+                                strerror(-r));
                 return r;
         }
         ssize_t n = read(fuse_fd, buffer, sizeof buffer);
@@ -95,12 +99,15 @@ static void probe_init_flag(ProbeResult *result, unsigned bit) {
         if (r < 0) {
                 if (!result->detail[0]) {
                         result->state = PROBE_UNKNOWN;
-                        (void) snprintf(result->detail, sizeof result->detail, "FUSE_INIT cannot be read: %s", strerror(-r));
+                        (void) snprintf(result->detail, sizeof result->detail, "FUSE_INIT cannot be read: %s",
+                                        strerror(-r));
                 }
                 return;
         }
-        result->state = flags >> bit & 1 ? PROBE_YES : PROBE_NO;
-        (void) snprintf(result->detail, sizeof result->detail, "FUSE 7.%u %s INIT flag %u", minor, result->state == PROBE_YES ? "offers" : "does not offer", bit);
+        bool offered = flags >> bit & 1;
+        result->state = offered ? PROBE_YES : PROBE_NO;
+        (void) snprintf(result->detail, sizeof result->detail, "FUSE 7.%u %s INIT flag %u", minor,
+                        offered ? "offers" : "does not offer", bit);
 }
 
 void probe_passthrough(ProbeResult *result) {
@@ -119,8 +126,23 @@ void probe_io_uring(ProbeResult *result) {
         char text[16] = "";
 
         probe_init_flag(result, INIT_OVER_IO_URING);
-        if (result->state == PROBE_NO && fd_read_file_at(AT_FDCWD, "/sys/module/fuse/parameters/enable_uring", text, sizeof text) > 0 && text[0] == 'N')
-                (void) snprintf(result->detail, sizeof result->detail, "the kernel has it, switched off (/sys/module/fuse/parameters/enable_uring)");
+        if (result->state == PROBE_NO && fd_read_file_at(AT_FDCWD, URING_SWITCH, text, sizeof text) > 0 &&
+            text[0] == 'N')
+                (void) snprintf(result->detail, sizeof result->detail, "the kernel has it, switched off (%s)",
+                                URING_SWITCH);
+}
+
+/* Requests above 32 pages; how many at most can be set since Linux 6.13. */
+void probe_max_pages(ProbeResult *result) {
+        char text[16] = "";
+
+        probe_init_flag(result, INIT_MAX_PAGES);
+        if (result->state != PROBE_YES ||
+            fd_read_file_at(AT_FDCWD, "/proc/sys/fs/fuse/max_pages_limit", text, sizeof text) <= 0)
+                return;
+        text[strcspn(text, "\n")] = 0;
+        (void) snprintf(result->detail, sizeof result->detail,
+                        "up to %s pages a request (/proc/sys/fs/fuse/max_pages_limit)", text);
 }
 
 void probe_sync_init(ProbeResult *result) {
@@ -130,7 +152,8 @@ void probe_sync_init(ProbeResult *result) {
                 return;
         int r = RET_NERRNO(ioctl(fd, FUSE_DEV_IOC_SYNC_INIT));
         result->state = r == 0 ? PROBE_YES : PROBE_NO;
-        (void) snprintf(result->detail, sizeof result->detail, "FUSE_DEV_IOC_SYNC_INIT: %s", r == 0 ? "accepted" : strerror(-r));
+        (void) snprintf(result->detail, sizeof result->detail, "FUSE_DEV_IOC_SYNC_INIT: %s",
+                        r == 0 ? "accepted" : strerror(-r));
 }
 
 /* Out of tree; the steps are those by which its variants can be told apart. Bit 43 of INIT is no evidence: stock kernels use it
@@ -164,14 +187,17 @@ void probe_iomap(ProbeResult *result) {
         int r = RET_NERRNO(ioctl(fd, IOMAP_SUPPORT, &support));
         if (r == -ENOTTY)
                 r = RET_NERRNO(ioctl(fd, IOMAP_SUPPORT_DRAFT, &support));
-        bool has_switch = fd_read_file_at(AT_FDCWD, "/sys/module/fuse/parameters/enable_iomap", text, sizeof text) > 0;
+        bool has_switch = fd_read_file_at(AT_FDCWD, IOMAP_SWITCH, text, sizeof text) > 0;
         if (r < 0) {
                 result->state = PROBE_NO;
-                (void) snprintf(result->detail, sizeof result->detail, r == -EOPNOTSUPP ? "configured out of this kernel" : "this kernel does not know it (%s)", strerror(-r));
+                (void) snprintf(result->detail, sizeof result->detail, "%s (%s)",
+                                r == -EOPNOTSUPP ? "configured out of this kernel" : "this kernel does not know it",
+                                strerror(-r));
         } else if (!(support.flags & 1)) {
                 result->state = PROBE_NO;
                 (void) snprintf(result->detail, sizeof result->detail, "the kernel has it, %s",
-                                has_switch && text[0] == 'N' ? "switched off (/sys/module/fuse/parameters/enable_iomap)" : "not for this process (CAP_SYS_RAWIO)");
+                                has_switch && text[0] == 'N' ? "switched off (" IOMAP_SWITCH ")"
+                                                             : "not for this process (CAP_SYS_RAWIO)");
         } else {
                 result->state = PROBE_YES;
                 (void) snprintf(result->detail, sizeof result->detail, "fuse-iomap, %s", describe_iomap_bpf());

@@ -13,6 +13,7 @@ void probe_passthrough(ProbeResult *result);
 void probe_resend(ProbeResult *result);
 void probe_idmapped(ProbeResult *result);
 void probe_io_uring(ProbeResult *result);
+void probe_max_pages(ProbeResult *result);
 void probe_sync_init(ProbeResult *result);
 void probe_iomap(ProbeResult *result);
 
@@ -26,3 +27,4 @@ void probe_idmapped_mounts(ProbeResult *result);
 void probe_statmount(ProbeResult *result);
 void probe_user_namespaces(ProbeResult *result);
 void probe_cgroups(ProbeResult *result);
+void probe_memfd_seals(ProbeResult *result);

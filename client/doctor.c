@@ -19,10 +19,13 @@
 #define PROBE_MSEC 5000
 
 const Probe doctor_probes[] = {
-        {"sync-init", probe_sync_init, "fused waits for the connection's counter of waiting requests to see that FUSE_INIT was answered"},
+        {"sync-init", probe_sync_init,
+         "fused waits for the connection's counter of waiting requests to see that FUSE_INIT was answered"},
         {"passthrough", probe_passthrough, "all data goes through the server"},
-        {"resend", probe_resend, "a mount whose server crashes ends; nothing is lost that this version would keep"},
+        {"resend", probe_resend,
+         "what a crashed server had not answered is lost; this version ends its mount in any case"},
         {"io-uring", probe_io_uring, "servers read requests from /dev/fuse, as they do in this version anyway"},
+        {"max-pages", probe_max_pages, "a request carries at most 32 pages, 128 KiB"},
         {"idmapped-fuse", probe_idmapped, "FUSE mounts cannot be idmapped for containers"},
         {"iomap", probe_iomap, "the server maps and moves data itself; nothing is done by the kernel"},
         {"bpf-program-run", probe_bpf, "mapping programs cannot be run; this version has none yet"},
@@ -32,13 +35,16 @@ const Probe doctor_probes[] = {
         {"mount-api", probe_mount_api, "fused cannot mount at all"},
         {"idmapped-mounts", probe_idmapped_mounts, "directory trees (type mirror) are refused"},
         {"statmount", probe_statmount, "mounts are found by their old ids in mountinfo, which can be used again"},
-        {"user-namespaces", probe_user_namespaces, "only the host's own users can be served; the servers' sandboxes are made by root and go on"},
+        {"user-namespaces", probe_user_namespaces,
+         "only the host's own users can be served; the servers' sandboxes are made by root and go on"},
         {"cgroups", probe_cgroups, "limits of memory, processors and processes are not enforced"},
+        {"memfd-seals", probe_memfd_seals, "fused does not start: the policy is handed over in a sealed memfd"},
 };
 const size_t n_doctor_probes = ELEMENTSOF(doctor_probes);
 
 const char *probe_state_to_string(ProbeState state) {
-        static const char *const names[_PROBE_STATE_MAX] = {[PROBE_YES] = "yes", [PROBE_NO] = "no", [PROBE_UNKNOWN] = "unknown"};
+        static const char *const names[_PROBE_STATE_MAX] = {
+                [PROBE_YES] = "yes", [PROBE_NO] = "no", [PROBE_UNKNOWN] = "unknown"};
 
         return names[state];
 }
@@ -48,7 +54,7 @@ void probe_run(const Probe *probe, ProbeResult *ret) {
         int fds[2];
         pid_t pid;
 
-        *ret = (ProbeResult){.state = PROBE_UNKNOWN};
+        *ret = (ProbeResult){.state = PROBE_UNKNOWN, .detail = "the probe cannot be started"};
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return;
         (void) fflush(NULL);
@@ -94,7 +100,8 @@ int command_doctor(Context *context, int argc, char **argv) {
                 if (context->json)
                         json_object_array_add(rows, row_of(&doctor_probes[i], &result));
                 else {
-                        printf("%-22s %-8s %s\n", doctor_probes[i].name, probe_state_to_string(result.state), result.detail);
+                        printf("%-22s %-8s %s\n", doctor_probes[i].name, probe_state_to_string(result.state),
+                               result.detail);
                         if (result.state != PROBE_YES)
                                 printf("%-22s %-8s without it: %s\n", "", "", doctor_probes[i].without);
                 }

@@ -5,15 +5,12 @@
 
 #include "client/fusectl.h"
 
-static const char *format_place(json_object *row, char *buffer, size_t size) {
-        (void) snprintf(buffer, size, "%s", is_true(row, "detached") ? "(detached)" : text_of(row, "mountpoint"));
-        return buffer;
-}
-
 int command_list(Context *context, int argc, char **argv) {
         static const Column columns[] = {
-                {"ID", "id"}, {"TYPE", "type"}, {"STATE", "state"}, {"USER", "uid", format_user}, {"PID", "server-pid"},
-                {"UPTIME", "uptime-usec", format_uptime}, {"SOURCE", "source"}, {"MOUNTPOINT", "mountpoint", format_place},
+                {"ID", "id"},          {"TYPE", "type"},
+                {"STATE", "state"},    {"USER", "uid", format_user},
+                {"PID", "server-pid"}, {"UPTIME", "uptime-usec", format_uptime},
+                {"SOURCE", "source"},  {"MOUNTPOINT", "mountpoint", format_place},
         };
         _cleanup_json_ json_object *mounts = NULL;
         FusedError error = {0};
@@ -42,14 +39,16 @@ static const char *format_slots(json_object *row, char *buffer, size_t size) {
                 return buffer;
         json_object_object_foreach(slots, name, accepts)
                 if (have < size)
-                        have += (size_t) snprintf(buffer + have, size - have, "%s%s: %s", have ? "; " : "", name, json_object_get_string(accepts));
+                        have += (size_t) snprintf(buffer + have, size - have, "%s%s: %s", have ? "; " : "", name,
+                                                  json_object_get_string(accepts));
         return buffer;
 }
 
 static const char *format_description(json_object *row, char *buffer, size_t size) {
         const char *disabled = text_of(row, "disabled");
 
-        (void) snprintf(buffer, size, "%s%s", *disabled ? "DISABLED: " : "", *disabled ? disabled : text_of(row, "description"));
+        (void) snprintf(buffer, size, "%s%s", *disabled ? "DISABLED: " : "",
+                        *disabled ? disabled : text_of(row, "description"));
         return buffer;
 }
 
@@ -59,7 +58,10 @@ static const char *format_access(json_object *row, char *buffer, size_t size) {
 
 int command_types(Context *context, int argc, char **argv) {
         static const Column columns[] = {
-                {"TYPE", "name"}, {"ACCESS", "read-only", format_access}, {"HAND-OVER", "hand-over"}, {"SLOTS", "slots", format_slots},
+                {"TYPE", "name"},
+                {"ACCESS", "read-only", format_access},
+                {"HAND-OVER", "hand-over"},
+                {"SLOTS", "slots", format_slots},
                 {"DESCRIPTION", "description", format_description},
         };
         _cleanup_json_ json_object *types = NULL;

@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -37,7 +38,8 @@ static void arguments_done(MountArguments *arguments) {
 }
 
 static int parse(int argc, char **argv, MountArguments *ret) {
-        static const struct option options[] = {{"detached", no_argument, NULL, 'd'}, {"options", required_argument, NULL, 'o'}, {0}};
+        static const struct option options[] = {
+                {"detached", no_argument, NULL, 'd'}, {"options", required_argument, NULL, 'o'}, {0}};
         bool detached = false;
         int c, n;
 
@@ -57,7 +59,8 @@ static int parse(int argc, char **argv, MountArguments *ret) {
                         return usage_error("mount TYPE SOURCE MOUNTPOINT [-o OPT,...]");
                 }
         if (n - optind != (detached ? 2 : 3))
-                return usage_error(detached ? "mount TYPE SOURCE --detached -- COMMAND..." : "mount TYPE SOURCE MOUNTPOINT [-o OPT,...]");
+                return usage_error(detached ? "mount TYPE SOURCE --detached -- COMMAND..."
+                                            : "mount TYPE SOURCE MOUNTPOINT [-o OPT,...]");
         if (detached != (n < argc) || (detached && n + 1 >= argc))
                 return usage_error("--detached needs a COMMAND after '--', and only it takes one");
         ret->type = argv[optind];
@@ -82,7 +85,8 @@ static int take_slots(MountArguments *arguments, bool read_only) {
                         status = usage_error("at most %d slots", SLOTS_MAX);
                 if (status == 0) {
                         *equals = 0;
-                        status = source_open(equals + 1, read_only, /* any= */ false, &arguments->slots[arguments->n_slots].source);
+                        status = source_open(equals + 1, read_only, /* any= */ false,
+                                             &arguments->slots[arguments->n_slots].source);
                         arguments->slots[arguments->n_slots++].name = strdup(word + strlen(SLOT_PREFIX));
                 }
                 free(word);
@@ -114,12 +118,15 @@ static void print_holder(dev_t device) {
                 (void) closedir(holders);
 }
 
-static int report_refusal(FusedError *error, const Source *source) {
+static int report_refusal(FusedError *error, const MountArguments *arguments, const Source *source) {
         bool busy = error->kind == FUSED_ERROR_REFUSED && error->message && strstr(error->message, "[device-busy]");
         int status = report(error);
 
         if (busy && source->device)
                 print_holder(source->device);
+        for (size_t i = 0; busy && i < arguments->n_slots; i++)
+                if (arguments->slots[i].source.device)
+                        print_holder(arguments->slots[i].source.device);
         return status;
 }
 
@@ -132,10 +139,10 @@ static pid_t start_progress(const char *type) {
         pid = fork();
         if (pid != 0)
                 return pid;
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+                _exit(0);
         for (unsigned s = 1;; s++) {
                 (void) sleep(1);
-                if (getppid() == 1)
-                        _exit(0);
                 fprintf(stderr, "\rfusectl: waiting for the server of type %s, %u s", type, s);
         }
 }
@@ -158,7 +165,8 @@ static int run_command(char **command, int mount_fd) {
         return failure("cannot run %s: %s", command[0], strerror(errno));
 }
 
-static int do_mount(Context *context, const MountArguments *arguments, const Source *source, int mountpoint_fd, const char *mountpoint_name) {
+static int do_mount(Context *context, const MountArguments *arguments, const Source *source, int mountpoint_fd,
+                    const char *mountpoint_name) {
         FusedSource slots[SLOTS_MAX];
         FusedMountRequest request = {
                 .type = arguments->type,
@@ -176,12 +184,13 @@ static int do_mount(Context *context, const MountArguments *arguments, const Sou
         uint64_t id;
 
         for (size_t i = 0; i < arguments->n_slots; i++)
-                slots[i] = (FusedSource){arguments->slots[i].source.fd, arguments->slots[i].source.kind, arguments->slots[i].name};
+                slots[i] = (FusedSource){arguments->slots[i].source.fd, arguments->slots[i].source.kind,
+                                         arguments->slots[i].name};
         pid_t progress = start_progress(arguments->type);
         r = fused_mount(context->client, &request, &id, &mount_fd, &error);
         end_progress(progress);
         if (r < 0)
-                return report_refusal(&error, source);
+                return report_refusal(&error, arguments, source);
         if (arguments->command)
                 return run_command(arguments->command, mount_fd);
         if (context->json)
@@ -229,7 +238,8 @@ int command_mount(Context *context, int argc, char **argv) {
         if (arguments.mountpoint) {
                 mountpoint_fd = RET_NERRNO(open(arguments.mountpoint, O_PATH | O_CLOEXEC));
                 if (mountpoint_fd < 0)
-                        return failure("cannot find the mount point %s: %s", arguments.mountpoint, strerror(-mountpoint_fd));
+                        return failure("cannot find the mount point %s: %s", arguments.mountpoint,
+                                       strerror(-mountpoint_fd));
                 mountpoint_name = realpath(arguments.mountpoint, NULL);
         }
         return do_mount(context, &arguments, &source, mountpoint_fd, mountpoint_name);

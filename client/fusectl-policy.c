@@ -35,8 +35,10 @@ static int ids_of_user(const char *name, FusedExplainRequest *request, gid_t gro
 
 static void print_answer(json_object *answer) {
         bool allowed = is_true(answer, "allowed");
+        char text[1024], members[512];
 
-        printf("%s: %s\n", allowed ? "allowed" : "refused", allowed ? text_of(answer, "options") : text_of(answer, "text"));
+        clean_text(text_of(answer, allowed ? "options" : "text"), text, sizeof text);
+        printf("%s: %s\n", allowed ? "allowed" : "refused", text);
         if (*text_of(answer, "place"))
                 printf("  by: %s\n", text_of(answer, "place"));
         if (!allowed) {
@@ -44,7 +46,8 @@ static void print_answer(json_object *answer) {
                 if (*text_of(answer, "hint"))
                         printf("  what would help: %s\n", text_of(answer, "hint"));
         }
-        printf("  limits: %s\n  in use: %s\n", text_of(answer, "limits"), text_of(answer, "usage"));
+        printf("  limits: %s\n", format_members(answer, "limits", members, sizeof members));
+        printf("  in use: %s\n", format_members(answer, "usage", members, sizeof members));
 }
 
 static int explain(Context *context, FusedExplainRequest *request, const char *path) {

@@ -4,34 +4,14 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
 #include "client/fusectl.h"
 
-/* "source=file", "memory=512M": an object's members in one line */
-static const char *join(json_object *row, const char *key, char *buffer, size_t size) {
-        json_object *object;
-        size_t have = 0;
-
-        buffer[0] = 0;
-        if (!json_object_object_get_ex(row, key, &object))
-                return buffer;
-        json_object_object_foreach(object, name, value)
-                if (have < size)
-                        have += (size_t) snprintf(buffer + have, size - have, "%s%s=%s", have ? " " : "", name, json_object_get_string(value));
-        return buffer;
-}
-
 static const char *format_slots(json_object *row, char *buffer, size_t size) {
-        return join(row, "slots", buffer, size);
+        return format_members(row, "slots", buffer, size);
 }
 
 static const char *format_limits(json_object *row, char *buffer, size_t size) {
-        return join(row, "limits", buffer, size);
-}
-
-static const char *format_mountpoint(json_object *row, char *buffer, size_t size) {
-        (void) snprintf(buffer, size, "%s", is_true(row, "detached") ? "(detached)" : text_of(row, "mountpoint"));
-        return buffer;
+        return format_members(row, "limits", buffer, size);
 }
 
 static const char *format_server(json_object *row, char *buffer, size_t size) {
@@ -40,14 +20,16 @@ static const char *format_server(json_object *row, char *buffer, size_t size) {
 }
 
 static const char *format_usage(json_object *row, char *buffer, size_t size) {
-        (void) snprintf(buffer, size, "%llu KiB, %s processes", (unsigned long long) (number_of(row, "memory") / 1024), text_of(row, "processes"));
+        (void) snprintf(buffer, size, "%llu KiB, %s processes", (unsigned long long) (number_of(row, "memory") / 1024),
+                        text_of(row, "processes"));
         return buffer;
 }
 
 static const char *format_device(json_object *row, char *buffer, size_t size) {
         if (!*text_of(row, "device"))
                 return "";
-        (void) snprintf(buffer, size, "%s, %llu bytes, held exclusively", text_of(row, "device"), (unsigned long long) number_of(row, "device-size"));
+        (void) snprintf(buffer, size, "%s, %llu bytes, held exclusively", text_of(row, "device"),
+                        (unsigned long long) number_of(row, "device-size"));
         return buffer;
 }
 
@@ -57,7 +39,8 @@ static const char *format_event(json_object *row, char *buffer, size_t size) {
 
         (void) clock_gettime(CLOCK_BOOTTIME, &now);
         uint64_t usec = (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
-        (void) snprintf(buffer, size, "%s, %llu s ago", text_of(row, "last-event"), (unsigned long long) (usec > at ? (usec - at) / USEC_PER_SEC : 0));
+        (void) snprintf(buffer, size, "%s, %llu s ago", text_of(row, "last-event"),
+                        (unsigned long long) (usec > at ? (usec - at) / USEC_PER_SEC : 0));
         return buffer;
 }
 
@@ -69,19 +52,34 @@ static void print_log(json_object *mount) {
                 return;
         puts("last words of the server:");
         for (size_t i = 0; i < json_object_array_length(lines); i++) {
-                log_escape(json_object_get_string(json_object_array_get_idx(lines, i)), line, sizeof line);
+                clean_text(json_object_get_string(json_object_array_get_idx(lines, i)), line, sizeof line);
                 printf("  %s\n", line);
         }
 }
 
 int command_status(Context *context, int argc, char **argv) {
         static const Column columns[] = {
-                {"mount", "id"}, {"type", "type"}, {"state", "state"}, {"source", "source"}, {"device", "device", format_device},
-                {"mount point", "mountpoint", format_mountpoint}, {"user", "uid", format_user}, {"options", "options"},
-                {"server options", "server-options"}, {"slots", "slots", format_slots}, {"hand-over", "hand-over"}, {"server", "server-pid", format_server},
-                {"cgroup", "cgroup"}, {"in use", "memory", format_usage}, {"limits", "limits", format_limits},
-                {"uptime", "uptime-usec", format_uptime}, {"connection", "connection"}, {"requests waiting", "requests-waiting"},
-                {"kernel mount id", "kernel-mount-id"}, {"descriptors", "fds"}, {"last event", "last-event", format_event},
+                {"mount", "id"},
+                {"type", "type"},
+                {"state", "state"},
+                {"source", "source"},
+                {"device", "device", format_device},
+                {"mount point", "mountpoint", format_place},
+                {"user", "uid", format_user},
+                {"options", "options"},
+                {"server options", "server-options"},
+                {"slots", "slots", format_slots},
+                {"hand-over", "hand-over"},
+                {"server", "server-pid", format_server},
+                {"cgroup", "cgroup"},
+                {"in use", "memory", format_usage},
+                {"limits", "limits", format_limits},
+                {"uptime", "uptime-usec", format_uptime},
+                {"connection", "connection"},
+                {"requests waiting", "requests-waiting"},
+                {"kernel mount id", "kernel-mount-id"},
+                {"descriptors", "fds"},
+                {"last event", "last-event", format_event},
         };
         _cleanup_json_ json_object *mount = NULL;
         FusedError error = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* fusectl: options, subcommands, exit statuses. See fusectl(1). */
+/* fusectl: options, subcommands, exit statuses, messages. See fusectl(1). */
 
 #include "client/fusectl.h"
 
@@ -9,6 +9,8 @@
 
 #include "config.h"
 
+#define MESSAGE_MAX 8192 /* longest message shown; the supervisor's are far shorter */
+
 static const struct {
         const char *name;
         subcommand_t run;
@@ -16,13 +18,15 @@ static const struct {
         const char *text;
 } subcommands[] = {
         {"mount", command_mount, "TYPE SOURCE MOUNTPOINT [-o OPT,...]", "mount; prints the mount's id"},
-        {"mount", command_mount, "TYPE SOURCE --detached [-o OPT,...] -- COMMAND...", "run COMMAND with the mount as its fd 3"},
+        {"mount", command_mount, "TYPE SOURCE --detached [-o OPT,...] -- COMMAND...",
+         "run COMMAND with the mount as its fd 3"},
         {"umount", command_umount, "ID|MOUNTPOINT [--lazy]", "unmount"},
         {"list", command_list, "", "the mounts that you may see"},
         {"status", command_status, "ID|MOUNTPOINT", "everything about one mount"},
         {"abort", command_abort, "ID|MOUNTPOINT", "end a mount whose server hangs"},
         {"types", command_types, "", "what can be mounted"},
-        {"policy", command_policy, "explain TYPE SOURCE [-o OPT,...] [--user NAME]", "why it would be allowed or refused"},
+        {"policy", command_policy, "explain TYPE SOURCE [-o OPT,...] [--user NAME]",
+         "why it would be allowed or refused"},
         {"doctor", command_doctor, "", "what this kernel can do, and what fused does without it"},
 };
 
@@ -69,8 +73,10 @@ int report(FusedError *error) {
                 [FUSED_ERROR_USAGE] = EXIT_USAGE,
         };
         FusedErrorKind kind = error->kind;
+        char text[MESSAGE_MAX];
 
-        fprintf(stderr, "fusectl: %s%s\n", kind == FUSED_ERROR_REFUSED ? "refused: " : "", error->message ? error->message : "failed");
+        clean_text(error->message ? error->message : "failed", text, sizeof text);
+        fprintf(stderr, "fusectl: %s%s\n", kind == FUSED_ERROR_REFUSED ? "refused: " : "", text);
         fused_error_done(error);
         return status[kind];
 }
@@ -83,16 +89,25 @@ int connect_to_fused(Context *context) {
         return fused_client_new(context->runtime_directory, &context->client, &error) < 0 ? report(&error) : 0;
 }
 
+static int print_command_help(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(subcommands); i++)
+                if (strcmp(name, subcommands[i].name) == 0)
+                        printf("fusectl %s %s\n    %s\n", name, subcommands[i].arguments, subcommands[i].text);
+        return EXIT_DONE;
+}
+
 static int run(Context *context, int argc, char **argv) {
         for (size_t i = 0; i < ELEMENTSOF(subcommands); i++)
                 if (strcmp(argv[0], subcommands[i].name) == 0) {
+                        if (argc == 2 && strcmp(argv[1], "--help") == 0)
+                                return print_command_help(argv[0]);
                         optind = 0; /* the subcommand's own options, from the start */
                         return subcommands[i].run(context, argc, argv);
                 }
         return usage_error("there is no command '%s'", argv[0]);
 }
 
-int main(int argc, char **argv) {
+int fusectl_run(Context *context, int argc, char **argv) {
         static const struct option options[] = {
                 {"runtime-directory", required_argument, NULL, 'r'},
                 {"json", no_argument, NULL, 'j'},
@@ -100,16 +115,16 @@ int main(int argc, char **argv) {
                 {"version", no_argument, NULL, 'v'},
                 {0},
         };
-        Context context = {0};
         int c, status;
 
+        optind = 0;
         while ((c = getopt_long(argc, argv, "+h", options, NULL)) >= 0)
                 switch (c) {
                 case 'r':
-                        context.runtime_directory = optarg;
+                        context->runtime_directory = optarg;
                         break;
                 case 'j':
-                        context.json = true;
+                        context->json = true;
                         break;
                 case 'h':
                         print_help();
@@ -123,8 +138,7 @@ int main(int argc, char **argv) {
                 }
         if (optind >= argc)
                 return usage_error("a command is missing");
-        status = run(&context, argc - optind, argv + optind);
-        context.client = fused_client_free(context.client);
+        status = run(context, argc - optind, argv + optind);
         if (fflush(stdout) != 0 && status == EXIT_DONE)
                 status = failure("cannot write: %s", strerror(errno));
         return status;

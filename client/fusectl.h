@@ -34,6 +34,8 @@ int command_policy(Context *context, int argc, char **argv);
 int command_doctor(Context *context, int argc, char **argv);
 
 /* fusectl.c */
+/* The whole command line. Returns the exit status; context->client stays open for the caller to free. */
+int fusectl_run(Context *context, int argc, char **argv);
 int connect_to_fused(Context *context); /* 0, or an exit status after a message */
 int report(FusedError *error);          /* prints it, releases it, returns its exit status */
 int usage_error(const char *format, ...) _printf_(1, 2); /* EXIT_USAGE */
@@ -56,7 +58,7 @@ int source_open(const char *path, bool read_only, bool any, Source *ret);
 /* ID or MOUNTPOINT: 0 and *ret_id, or an exit status after a message. */
 int resolve_mount(Context *context, const char *word, uint64_t *ret_id);
 
-/* options.c: -o words, possibly repeated */
+/* option-words.c: -o words, possibly repeated */
 typedef struct OptionWords {
         char **words; /* owned */
         size_t n;
@@ -74,6 +76,11 @@ typedef struct Column {
 void print_table(json_object *rows, const Column *columns, size_t n_columns);
 void print_fields(json_object *object, const Column *columns, size_t n_columns); /* "title: value" lines */
 void print_json(json_object *object);
+/* Copies text that others chose, with control characters as \xHH; always terminates. */
+void clean_text(const char *text, char *buffer, size_t size);
+/* The members of the object at key in one line: "mounts=64 fds=none". */
+const char *format_members(json_object *row, const char *key, char *buffer, size_t size);
+const char *format_place(json_object *row, char *buffer, size_t size); /* of a mount: its mount point */
 const char *text_of(json_object *object, const char *key); /* "" if absent */
 uint64_t number_of(json_object *object, const char *key);
 bool is_true(json_object *object, const char *key);

@@ -33,6 +33,7 @@ static const struct {
         {"org.fused1.Error.ServerFailed", FUSED_ERROR_SERVER_FAILED},
         {"org.freedesktop.DBus.Error.InvalidArgs", FUSED_ERROR_USAGE},
         {"org.freedesktop.DBus.Error.LimitsExceeded", FUSED_ERROR_REFUSED},
+        {"org.freedesktop.DBus.Error.AccessDenied", FUSED_ERROR_REFUSED},
 };
 
 void fused_error_done(FusedError *error) {
@@ -58,10 +59,11 @@ static int set_error(FusedError *error, int r, FusedErrorKind kind, const char *
 static int set_bus_error(FusedError *error, int r, const sd_bus_error *bus_error) {
         if (!sd_bus_error_is_set(bus_error))
                 return set_error(error, r, FUSED_ERROR_FAILED, "fused does not answer: %s", strerror(-r));
+        const char *message = bus_error->message ? bus_error->message : bus_error->name;
         for (size_t i = 0; i < ELEMENTSOF(error_rows); i++)
                 if (sd_bus_error_has_name(bus_error, error_rows[i].name))
-                        return set_error(error, r, error_rows[i].kind, "%s", bus_error->message);
-        return set_error(error, r, FUSED_ERROR_FAILED, "%s", bus_error->message ? bus_error->message : bus_error->name);
+                        return set_error(error, r, error_rows[i].kind, "%s", message);
+        return set_error(error, r, FUSED_ERROR_FAILED, "%s", message);
 }
 
 /* ---- connection ----------------------------------------------------------------------------------------------------- */
@@ -103,7 +105,8 @@ int fused_client_new(const char *runtime_directory, FusedClient **ret, FusedErro
         _cleanup_fd_ int fd = -EBADF;
         int n, r;
 
-        n = snprintf(address.sun_path, sizeof address.sun_path, "%s/control", runtime_directory ? runtime_directory : "/run/fused");
+        n = snprintf(address.sun_path, sizeof address.sun_path, "%s/control",
+                     runtime_directory ? runtime_directory : "/run/fused");
         if (n < 0 || (size_t) n >= sizeof address.sun_path)
                 return set_error(error, -ENAMETOOLONG, FUSED_ERROR_USAGE, "%s is too long a name", runtime_directory);
         fd = RET_NERRNO(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -113,7 +116,8 @@ int fused_client_new(const char *runtime_directory, FusedClient **ret, FusedErro
         (void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* bounds connect(2) as well */
         r = RET_NERRNO(connect(fd, (const struct sockaddr *) &address, sizeof address));
         if (r < 0)
-                return set_error(error, r, FUSED_ERROR_FAILED, "cannot connect to %s: %s (is fused running?)", address.sun_path, strerror(-r));
+                return set_error(error, r, FUSED_ERROR_FAILED, "cannot connect to %s: %s (is fused running?)",
+                                 address.sun_path, strerror(-r));
         r = fd_set_nonblock(fd, true);
         if (r < 0)
                 return set_error(error, r, FUSED_ERROR_FAILED, "cannot use the connection: %s", strerror(-r));
@@ -245,7 +249,8 @@ static int read_mount_fd(sd_bus_message *reply, int *ret_fd) {
         return r;
 }
 
-int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t *ret_id, int *ret_mount_fd, FusedError *error) {
+int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t *ret_id, int *ret_mount_fd,
+                FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL, *reply = NULL;
         _cleanup_fd_ int fd = -EBADF;
         uint64_t id;
@@ -273,7 +278,8 @@ int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t 
 static int call_simple(FusedClient *client, sd_bus_message *message, int r, uint64_t usec, FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 
-        return r < 0 ? set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r)) : call(client, message, usec, &reply, error);
+        return r < 0 ? set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r))
+                     : call(client, message, usec, &reply, error);
 }
 
 int fused_unmount(FusedClient *client, uint64_t id, bool lazy, FusedError *error) {
@@ -345,7 +351,8 @@ static int append_other(sd_bus_message *message, const FusedExplainRequest *requ
         if (r >= 0)
                 r = sd_bus_message_open_container(message, 'v', "au");
         if (r >= 0)
-                r = sd_bus_message_append_array(message, 'u', request->groups, request->n_groups * sizeof *request->groups);
+                r = sd_bus_message_append_array(message, 'u', request->groups,
+                                                request->n_groups * sizeof *request->groups);
         for (unsigned i = 0; i < 2 && r >= 0; i++)
                 r = sd_bus_message_close_container(message);
         return r;

@@ -21,7 +21,7 @@ typedef struct FusedClient FusedClient;
 typedef enum FusedErrorKind {
         FUSED_ERROR_NONE,
         FUSED_ERROR_FAILED,        /* a step failed; or no connection */
-        FUSED_ERROR_REFUSED,       /* policy or quota; message begins with the refusal's word in square brackets */
+        FUSED_ERROR_REFUSED,       /* policy or quota; a mount's message begins with the refusal's word in square brackets */
         FUSED_ERROR_NO_SUCH_MOUNT,
         FUSED_ERROR_BUSY,
         FUSED_ERROR_SERVER_FAILED, /* the server ended, refused, or did not answer */

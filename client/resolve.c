@@ -35,7 +35,9 @@ static uint64_t unique_by_handle(int fd) {
         } buffer = {.handle.handle_bytes = MAX_HANDLE_SZ};
         uint64_t id = 0;
 
-        return name_to_handle_at(fd, "", &buffer.handle, (int *) &id, AT_EMPTY_PATH | AT_HANDLE_MNT_ID_UNIQUE) < 0 ? 0 : id;
+        if (name_to_handle_at(fd, "", &buffer.handle, (int *) &id, AT_EMPTY_PATH | AT_HANDLE_MNT_ID_UNIQUE) < 0)
+                return 0;
+        return id;
 }
 
 static uint64_t old_by_fdinfo(int fd) {

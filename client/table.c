@@ -4,7 +4,6 @@
 #include <pwd.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "client/fusectl.h"
 
 #define CELL_MAX 512
@@ -54,11 +53,50 @@ const char *format_user(json_object *row, char *buffer, size_t size) {
         return buffer;
 }
 
+const char *format_place(json_object *row, char *buffer, size_t size) {
+        return is_true(row, "detached") ? "(detached)" : text_of(row, "mountpoint");
+}
+
+const char *format_members(json_object *row, const char *key, char *buffer, size_t size) {
+        json_object *object;
+        size_t have = 0;
+
+        buffer[0] = 0;
+        if (!json_object_object_get_ex(row, key, &object) || !json_object_is_type(object, json_type_object))
+                return buffer;
+        json_object_object_foreach(object, name, value) {
+                bool unlimited = json_object_is_type(value, json_type_int) &&
+                                 json_object_get_uint64(value) == UINT64_MAX;
+                const char *text = unlimited ? "none" : json_object_get_string(value);
+                if (have < size)
+                        have += (size_t) snprintf(buffer + have, size - have, "%s%s=%s", have ? " " : "", name, text);
+        }
+        return buffer;
+}
+
+/* D-Bus strings are UTF-8; what could steer a terminal is C0, DEL and C1 (U+0080 to U+009F, which begin with 0xc2). */
+void clean_text(const char *text, char *buffer, size_t size) {
+        const unsigned char *p = (const unsigned char *) text;
+        size_t have = 0;
+
+        for (; *p && have + sizeof "\\xHH\\xHH" <= size; p++) {
+                bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+                if (*p >= 0x20 && *p != 0x7f && !c1) {
+                        buffer[have++] = (char) *p;
+                        continue;
+                }
+                have += (size_t) snprintf(buffer + have, size - have, "\\x%02x", *p);
+                if (c1)
+                        have += (size_t) snprintf(buffer + have, size - have, "\\x%02x", *++p);
+        }
+        buffer[have] = 0;
+}
+
 static void cell_of(json_object *row, const Column *column, char cell[static CELL_MAX]) {
         char buffer[CELL_MAX];
         const char *text = column->format ? column->format(row, buffer, sizeof buffer) : text_of(row, column->key);
 
-        log_escape(text, cell, CELL_MAX);
+        clean_text(text, cell, CELL_MAX);
         if (!*cell)
                 strcpy(cell, "-");
 }
@@ -102,5 +140,6 @@ void print_fields(json_object *object, const Column *columns, size_t n_columns) 
 }
 
 void print_json(json_object *object) {
-        puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
+        puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+                                                            JSON_C_TO_STRING_NOSLASHESCAPE));
 }
