@@ -83,7 +83,7 @@ const char *mount_state_to_string(MountState state); /* as in the API */
 bool mount_state_may_follow(MountState from, MountState to);
 const char *mount_type_name(const Mount *mount);
 
-/* Between mount.c and mount-steps.c: */
+/* Between mount.c, mount-steps.c and mount-end.c: */
 void mount_enter_state(Mount *mount, MountState state);
 /* It will not become live (the first reason counts). grace_usec: wait so long for its exit status before it is killed;
  * MOUNT_BROKER_ENDS_IT: the broker has begun to take it down by itself. */

@@ -6,59 +6,18 @@
 
 #include "manager/peer.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/log.h"
 #include "manager/bus.h"
 #include "manager/mount.h"
 #include "manager/peer-guard.h"
+#include "manager/peer-internal.h"
 
-#define ACCEPTS_PER_TURN 16
 #define MESSAGES_PER_TURN 16
-#define ACCEPT_PAUSE_USEC (100 * USEC_PER_MSEC)
-
-struct Peer {
-        Control *control;       /* borrowed */
-        Peer *next, **previous; /* Control.peers */
-        int fd;                 /* owned: sd-bus closes its own when the client hangs up, while we still watch it */
-        int bus_fd;             /* owned until the bus has it */
-        sd_bus *bus;            /* owned; NULL until the client has said something sensible: sd_bus_start() reads at once */
-        sd_event_source *io, *deadline, *again; /* owned */
-        QuotaCharge charge;
-        uid_t uid;
-        gid_t gid;
-        uint64_t n_messages;
-        int events;             /* that io is for */
-        uint32_t n_checked;     /* messages that sd-bus may read without another look: they came with the end of authentication */
-        bool authenticated;
-        bool hung_up;           /* no more comes than is in the socket */
-        bool doomed;            /* freed once the loop is not inside it any more */
-        Call *calls;
-        size_t n_calls;
-};
-
-struct Control {
-        Manager *manager; /* borrowed */
-        int listen_fd;    /* owned */
-        sd_event_source *io, *pause; /* owned */
-        Peer *peers;      /* owned list */
-        size_t n_peers;
-        Call *orphans;    /* owned list: calls that somebody holds whose peer is gone */
-        LogRate rate;
-};
-
-struct Call {
-        Peer *peer; /* borrowed; NULL: gone */
-        Call *next, **previous; /* Peer.calls or Control.orphans */
-        sd_bus_message *message; /* owned: stands for the client's, with its serial but not its content */
-        Mount *mount; /* borrowed: waits for this call's client */
-};
 
 Manager *peer_manager(const Peer *peer) {
         return peer->control->manager;
@@ -76,125 +35,7 @@ int peer_fd(const Peer *peer) {
         return peer->fd;
 }
 
-size_t control_n_peers(const Control *control) {
-        return control->n_peers;
-}
-
-/* ---- calls ---------------------------------------------------------------------------------------------------------- */
-
-/* A message of our own that has the client's serial: sd-bus makes replies and errors from it as from the original. */
-static int stand_in(sd_bus *bus, sd_bus_message *original, sd_bus_message **ret) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-        uint64_t cookie;
-        int r;
-
-        r = sd_bus_message_get_cookie(original, &cookie);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_new_method_call(bus, &message, NULL, BUS_OBJECT_PATH, BUS_INTERFACE, "Call");
-        if (r < 0)
-                return r;
-        r = sd_bus_message_seal(message, cookie, 0);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(message);
-        return 0;
-}
-
-static void call_unlink(Call *call) {
-        *call->previous = call->next;
-        if (call->next)
-                call->next->previous = call->previous;
-        if (call->peer)
-                call->peer->n_calls--;
-}
-
-static void call_link(Call *call, Call **list) {
-        call->next = *list;
-        call->previous = list;
-        if (call->next)
-                call->next->previous = &call->next;
-        *list = call;
-}
-
-int call_new(Peer *peer, sd_bus_message *message, Call **ret) {
-        Call *call;
-        int r;
-
-        if (peer->n_calls >= PEER_CALLS_MAX)
-                return -EBUSY;
-        call = calloc(1, sizeof *call);
-        if (!call)
-                return -ENOMEM;
-        r = stand_in(peer->bus, message, &call->message);
-        if (r < 0) {
-                free(call);
-                return r;
-        }
-        call->peer = peer;
-        call_link(call, &peer->calls);
-        peer->n_calls++;
-        *ret = call;
-        return 0;
-}
-
-Call *call_free(Call *call) {
-        if (!call)
-                return NULL;
-        call_unlink(call);
-        (void) sd_bus_message_unref(call->message);
-        free(call);
-        return NULL;
-}
-
-/* Its client has gone; who holds it does not know. */
-static void call_orphan(Call *call, Control *control) {
-        call_unlink(call);
-        call->peer = NULL;
-        call->message = sd_bus_message_unref(call->message);
-        call_link(call, &control->orphans);
-}
-
-Peer *call_peer(const Call *call) {
-        return call->peer;
-}
-
-void call_set_mount(Call *call, Mount *mount) {
-        call->mount = mount;
-}
-
-int call_new_reply(Call *call, sd_bus_message **ret) {
-        return call->peer ? sd_bus_message_new_method_return(call->message, ret) : -ENOTCONN;
-}
-
-static void schedule(Peer *peer);
-
-void call_send(Call *call, sd_bus_message *reply) {
-        Peer *peer = call->peer;
-
-        if (peer && reply) {
-                (void) sd_bus_send(peer->bus, reply, NULL); /* a client that has gone is noticed when its socket is read */
-                schedule(peer);
-        }
-        (void) sd_bus_message_unref(reply);
-        (void) call_free(call);
-}
-
-int peer_reply_outcome(sd_bus_message *message, const Outcome *outcome) {
-        return sd_bus_reply_method_errorf(message, outcome_bus_name(outcome->kind), "%s", outcome->text);
-}
-
-void call_fail(Call *call, const Outcome *outcome) {
-        if (call->peer) {
-                (void) peer_reply_outcome(call->message, outcome);
-                schedule(call->peer);
-        }
-        (void) call_free(call);
-}
-
-/* ---- one connection ------------------------------------------------------------------------------------------------- */
-
-static void peer_free(Peer *peer) {
+void peer_free(Peer *peer) {
         while (peer->calls) {
                 Call *call = peer->calls;
                 Mount *mount = TAKE_PTR(call->mount);
@@ -411,7 +252,7 @@ static int on_again(sd_event_source *source, void *userdata) {
 }
 
 /* A reply was queued outside of sd_bus_process(): it may have to wait for room in the socket. */
-static void schedule(Peer *peer) {
+void peer_schedule(Peer *peer) {
         (void) sd_event_source_set_enabled(peer->again, SD_EVENT_ONESHOT);
 }
 
@@ -516,104 +357,4 @@ int control_add_peer(Control *control, int fd) {
         if (r < 0)
                 peer_free(peer);
         return r;
-}
-
-/* ---- the control socket --------------------------------------------------------------------------------------------- */
-
-static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
-        Control *control = userdata;
-
-        control->pause = sd_event_source_disable_unref(control->pause);
-        return sd_event_source_set_enabled(control->io, SD_EVENT_ON);
-}
-
-/* Are there far more descriptors than can be accounted for? New ones get the lowest number that is free: with a quarter of the table
- * in use by nobody known, something has been lost in a library, and a new manager is better than none. */
-static bool descriptors_are_lost(const Control *control) {
-        size_t known = 64 + 4 * control->n_peers + 4 * control->manager->n_mounts + broker_client_n_calls(control->manager->broker) * 6;
-        struct rlimit limit;
-        int fd;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return false;
-        known += MIN_OF(limit.rlim_cur, (rlim_t) 1 << 16) / 4;
-        if (known >= limit.rlim_cur)
-                return false;
-        fd = fcntl(control->listen_fd, F_DUPFD_CLOEXEC, 3);
-        if (fd >= 0)
-                (void) fd_close(fd);
-        return fd > (int) known;
-}
-
-/* Nothing can be accepted now (descriptors, memory): try again soon, and do not spin meanwhile. */
-static int pause_accepting(Control *control) {
-        int r;
-
-        r = sd_event_source_set_enabled(control->io, SD_EVENT_OFF);
-        if (r < 0)
-                return r;
-        return sd_event_add_time_relative(control->manager->event, &control->pause, CLOCK_MONOTONIC, ACCEPT_PAUSE_USEC, USEC_PER_MSEC, on_pause_over, control);
-}
-
-static int on_connection(sd_event_source *source, int listen_fd, uint32_t revents, void *userdata) {
-        Control *control = userdata;
-        uint32_t dropped;
-
-        if (descriptors_are_lost(control)) {
-                log_error("descriptors have been lost; giving way to a new manager");
-                return sd_event_exit(control->manager->event, -EMFILE);
-        }
-        for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-                int r, fd = RET_NERRNO(accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
-
-                if (fd == -EAGAIN)
-                        return 0;
-                if (fd == -ECONNABORTED || fd == -EINTR)
-                        continue;
-                if (fd < 0) {
-                        if (log_rate_ok(&control->rate, 5, 10 * USEC_PER_SEC, &dropped))
-                                log_warning("no connection can be accepted now: %s", strerror(-fd));
-                        return pause_accepting(control);
-                }
-                r = control_add_peer(control, fd);
-                if (r < 0 && log_rate_ok(&control->rate, 5, 10 * USEC_PER_SEC, &dropped))
-                        log_warning("connection refused: %s", r == -EDQUOT ? "its user has too many" : r == -EUSERS ? "there are too many" : strerror(-r));
-        }
-        return 0;
-}
-
-int control_new(Manager *manager, int listen_fd, Control **ret) {
-        _cleanup_fd_ int owned = listen_fd;
-        Control *control = calloc(1, sizeof *control);
-        int r;
-
-        if (!control)
-                return -ENOMEM;
-        control->manager = manager;
-        control->listen_fd = TAKE_FD(owned);
-        r = fd_set_nonblock(control->listen_fd, true);
-        if (r >= 0)
-                r = sd_event_add_io(manager->event, &control->io, control->listen_fd, EPOLLIN, on_connection, control);
-        if (r >= 0)
-                r = sd_event_source_set_priority(control->io, SD_EVENT_PRIORITY_NORMAL + 10); /* who is here goes first */
-        if (r < 0) {
-                (void) control_free(control);
-                return r;
-        }
-        *ret = control;
-        return 0;
-}
-
-Control *control_free(Control *control) {
-        if (!control)
-                return NULL;
-        while (control->peers)
-                peer_free(control->peers);
-        while (control->orphans)
-                (void) call_free(control->orphans); /* who held them is about to go without calling back */
-        (void) sd_event_source_disable_unref(control->io);
-        (void) sd_event_source_disable_unref(control->pause);
-        control->listen_fd = fd_close(control->listen_fd);
-        free(control);
-        return NULL;
 }

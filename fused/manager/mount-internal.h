@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the three files of a mount share: mount.c (states, birth), mount-steps.c (its way up), mount-end.c (outcomes and its way
+ * down). Nobody else includes this. */
+
+#include "manager/mount.h"
+
+struct MountWaiter {
+        MountWaiter *next;
+        Mount *mount;     /* borrowed */
+        BrokerCall *call; /* borrowed: its BROKER_END */
+        mount_outcome_t on_outcome;
+        void *userdata;
+};
+
+MountWaiter *mount_waiter_new(Mount *mount, mount_outcome_t on_outcome, void *userdata);
+void mount_arm(Mount *mount, uint64_t usec); /* the state's deadline, anew; 0: none */
+uint64_t mount_deadline_usec(const Mount *mount, MountState state);
+const char *mount_step(const Mount *mount); /* what is waited for, for messages */
+void mount_send_cancel(Mount *mount);
+#define MOUNT_END_MARGIN_USEC (20 * USEC_PER_SEC)
