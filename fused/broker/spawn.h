@@ -67,6 +67,15 @@ typedef struct SpawnRequest {
  * the line "fused-agent: server killed by signal N" on stderr. Ending the agent ends the server. */
 int spawn_server(const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, uint32_t *ret_stage) _must_check_;
 
+/* The same in two steps, so that the first can be done ahead, while nobody waits. sandbox_new() looks at table, type,
+ * root_ns_fd, host_ns_fd, uid and cgroup of the request only (they must be the same in the second step); the child has its
+ * namespaces, ids and cgroup, holds no descriptor of the caller's but the one by which it is ordered, and waits. It ends
+ * with the caller. sandbox_start() consumes the sandbox in any case; -EPIPE and -ECONNRESET: it had died meanwhile. */
+typedef struct Sandbox Sandbox;
+int sandbox_new(const SpawnRequest *request, Sandbox **ret, uint32_t *ret_stage) _must_check_;
+int sandbox_start(Sandbox *sandbox, const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, uint32_t *ret_stage) _must_check_;
+Sandbox *sandbox_free(Sandbox *sandbox); /* kills and reaps; NULL-safe; returns NULL */
+
 /* The manager: its own uid, no capability, an empty root with just its program and libraries, own net, ipc and uts
  * namespaces (not user: it must see callers' uids), no_new_privs; its seccomp filter it installs itself. fds[0..n_fds)
  * become 3, 4, ...; stdin is /dev/null, stdout and stderr stay the broker's. Ends with the broker (PDEATHSIG). */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Starts one server: the parent's half (namespaces, id maps, cgroup) and the table of steps of the child's half.
  *
- * The parent steps into the type's root for the one clone3() and back. The child waits until its ids are mapped and
- * its cgroup is set, then takes everything from itself, row by row, and executes the server or its agent. */
+ * The parent steps into the type's root for the one clone3() and back. The child closes what is the broker's and waits for
+ * its order, which comes when its ids are mapped and its cgroup is set: now, or, for a sandbox that was made ahead, when a
+ * mount of its type is asked for. Then it takes everything from itself, row by row, and executes the server or its agent. */
 
 #include <fcntl.h>
 #include <grp.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,10 +29,30 @@
         (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
 #define FDS_MAX (AGENT_FIRST_SLOT_FD + 2 * AGENT_SLOTS_MAX + 1)
 
+struct Sandbox {
+        pid_t pid;
+        int pidfd;    /* owned */
+        int order_fd; /* owned */
+};
+
+/* What a sandbox is told, as one message. Its descriptors: channel, stderr, [agent, its spec], then the slots that are there. */
+typedef struct Order {
+        uint32_t read_only;
+        uint32_t n_slots;
+        uint32_t present, writable, trees; /* bits, by slot */
+        char slots[AGENT_SLOTS_MAX][POLICY_NAME_MAX + 16]; /* paths */
+        char server_options[BROKER_OPTIONS_MAX];
+} Order;
+#define ORDER_FDS_MAX (4 + AGENT_SLOTS_MAX)
+
 typedef struct Child { /* what the child's steps work on; the child's own copy */
-        const SpawnRequest *request;     /* borrowed */
-        const SpawnArguments *arguments; /* borrowed */
-        int go_fd;                       /* read end: a byte means go */
+        SpawnRequest own;                /* as ordered; what does not come with the order is the parent's from before the fork */
+        const SpawnRequest *request;     /* &own */
+        SpawnSlot slots[AGENT_SLOTS_MAX];
+        Order order;
+        SpawnArguments own_arguments;
+        const SpawnArguments *arguments; /* &own_arguments */
+        int order_fd;
         int spec_fd;                     /* the agent's, or -EBADF */
         int fds[FDS_MAX];                /* index = final number */
         size_t n_fds;
@@ -43,14 +65,46 @@ static bool with_agent(const Child *child) {
         return child->request->type->hand_over == POLICY_HAND_OVER_FD;
 }
 
-static int child_wait_go(Child *child) {
-        char byte;
+/* Nothing of the broker's may live on in a sandbox that waits: above all no FUSE device of another mount. */
+static int child_forget(Child *child) {
+        int fds[] = {-EBADF, -EBADF, -EBADF, child->order_fd};
+        int r;
+
+        r = child_place_fds(fds, ELEMENTSOF(fds));
+        child->order_fd = ELEMENTSOF(fds) - 1;
+        return r < 0 ? r : fd_set_cloexec(child->order_fd, true);
+}
+
+static int child_wait_order(Child *child) {
+        SpawnRequest *own = &child->own;
+        int fds[ORDER_FDS_MAX], next = 0;
+        size_t n_fds = 0;
         ssize_t n;
 
-        do
-                n = RET_NERRNO(read(child->go_fd, &byte, 1)); /* bounded by the parent: it writes, kills us or ends */
-        while (n == -EINTR);
-        return n < 0 ? (int) n : n == 1 ? 0 : -ECANCELED;
+        /* bounded by the parent: it orders, kills us or ends, which is an end of file here */
+        n = fd_receive(child->order_fd, &child->order, sizeof child->order, fds, ELEMENTSOF(fds), &n_fds, 0);
+        if (n < 0)
+                return (int) n;
+        if (n != sizeof child->order || child->order.n_slots > AGENT_SLOTS_MAX)
+                return -ECANCELED;
+        own->channel_fd = fds[next++];
+        own->stderr_fd = fds[next++];
+        if (with_agent(child)) {
+                own->agent_fd = fds[next++];
+                child->spec_fd = fds[next++];
+        }
+        for (uint32_t i = 0; i < child->order.n_slots; i++)
+                child->slots[i] = (SpawnSlot){
+                        .path = child->order.slots[i],
+                        .fd = child->order.present >> i & 1 ? fds[next++] : -EBADF,
+                        .writable = child->order.writable >> i & 1,
+                        .tree = child->order.trees >> i & 1,
+                };
+        own->slots = child->slots;
+        own->n_slots = child->order.n_slots;
+        own->server_options = child->order.server_options;
+        own->read_only = child->order.read_only;
+        return n_fds == (size_t) next ? spawn_arguments_expand(own, &child->own_arguments) : -EBADMSG;
 }
 
 static int child_leave_cgroups(Child *child) {
@@ -152,7 +206,8 @@ static const struct {
         const char *name;
         int (*run)(Child *child);
 } steps[] = {
-        {"wait for its ids", child_wait_go},
+        {"forget what is the broker's", child_forget},
+        {"wait for its order", child_wait_order},
         {"enter a cgroup namespace", child_leave_cgroups},
         {"arrange descriptors and open the program", child_place},
         {"leave the session", child_detach},
@@ -167,14 +222,11 @@ static _noreturn_ void child_run(Child *child) {
         for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
                 int r = steps[i].run(child);
                 if (r < 0) {
-                        /* Before descriptors are arranged, 2 is still the broker's own: then nothing is said in its
-                         * name. */
-                        if (child->program_fd >= 0)
-                                (void) dprintf(STDERR_FILENO, "fused: cannot %s (%s): %s\n", steps[i].name,
-                                               child->arguments->words[0], strerror(-r));
-                        else
-                                (void) dprintf(child->request->stderr_fd, "fused: cannot %s (%s): %s\n", steps[i].name,
-                                               child->arguments->words[0], strerror(-r));
+                        /* Before descriptors are arranged, 2 is nothing; before the order came, there is nobody to tell. */
+                        int fd = child->program_fd >= 0 ? STDERR_FILENO : child->own.stderr_fd;
+                        if (fd >= 0)
+                                (void) dprintf(fd, "fused: cannot %s (%s): %s\n", steps[i].name,
+                                               policy_string(child->own.table, child->own.type->program), strerror(-r));
                         _exit(127);
                 }
         }
@@ -226,7 +278,8 @@ static int map_ids(pid_t pid, uid_t uid) {
         return r < 0 ? r : write_proc(pid, "gid_map", map);
 }
 
-static int admit(const SpawnRequest *request, pid_t pid, int go_fd, uint32_t *ret_stage) {
+/* Ids and limits: what only the parent may set, before the child may go on. */
+static int admit(const SpawnRequest *request, pid_t pid, uint32_t *ret_stage) {
         char score[16];
         int r;
 
@@ -236,38 +289,38 @@ static int admit(const SpawnRequest *request, pid_t pid, int go_fd, uint32_t *re
                 return r;
         (void) snprintf(score, sizeof score, "%d", (int) request->type->oom_score);
         (void) write_proc(pid, "oom_score_adj", score); /* lowering takes CAP_SYS_RESOURCE; a wish, not a wall */
-        if (request->cgroup) {
-                *ret_stage = BROKER_STAGE_CGROUP;
-                r = cgroup_attach_born(request->cgroup, pid);
-                if (r < 0)
-                        return r;
-        }
-        *ret_stage = BROKER_STAGE_EXEC;
-        return RET_NERRNO(write(go_fd, "", 1)) == 1 ? 0 : -EPIPE;
+        if (!request->cgroup)
+                return 0;
+        *ret_stage = BROKER_STAGE_CGROUP;
+        return cgroup_attach_born(request->cgroup, pid);
 }
 
-int spawn_server(const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, uint32_t *ret_stage) {
-        _cleanup_(spawn_arguments_done) SpawnArguments arguments = {0};
-        _cleanup_fd_ int go_read = -EBADF, go_write = -EBADF, spec_fd = -EBADF, pidfd = -EBADF;
+Sandbox *sandbox_free(Sandbox *sandbox) {
+        if (!sandbox)
+                return NULL;
+        child_kill_reap(sandbox->pid, sandbox->pidfd);
+        (void) fd_close(sandbox->pidfd);
+        (void) fd_close(sandbox->order_fd);
+        free(sandbox);
+        return NULL;
+}
+DEFINE_CLEANUP(Sandbox *, sandbox_freep, sandbox_free)
+
+int sandbox_new(const SpawnRequest *request, Sandbox **ret, uint32_t *ret_stage) {
+        _cleanup_(sandbox_freep) Sandbox *sandbox = NULL;
+        _cleanup_fd_ int theirs = -EBADF;
         int pair[2], r;
-        pid_t pid;
 
         *ret_stage = BROKER_STAGE_SANDBOX;
-        if (request->n_slots > AGENT_SLOTS_MAX)
-                return -E2BIG;
-        r = spawn_arguments_expand(request, &arguments);
+        sandbox = calloc(1, sizeof *sandbox);
+        if (!sandbox)
+                return -ENOMEM;
+        *sandbox = (Sandbox){.pid = -1, .pidfd = -EBADF, .order_fd = -EBADF};
+        r = RET_NERRNO(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
         if (r < 0)
                 return r;
-        if (request->type->hand_over == POLICY_HAND_OVER_FD) {
-                r = spawn_agent_spec(request, &arguments, AGENT_FIRST_SLOT_FD, &spec_fd);
-                if (r < 0)
-                        return r;
-        }
-        r = RET_NERRNO(pipe2(pair, O_CLOEXEC));
-        if (r < 0)
-                return r;
-        go_read = pair[0];
-        go_write = pair[1];
+        sandbox->order_fd = pair[0];
+        theirs = pair[1];
         /* Supplementary groups would be inherited, and cannot be dropped where setgroups is denied. The broker needs
          * none. */
         if (getgroups(0, NULL) > 0) {
@@ -276,28 +329,84 @@ int spawn_server(const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, ui
                         return r;
         }
 
-        Child child = {
-                .request = request,
-                .arguments = &arguments,
-                .go_fd = go_read,
-                .spec_fd = spec_fd,
-                .program_fd = -EBADF,
-        };
-        for (size_t i = 0; i < ELEMENTSOF(child.fds); i++)
-                child.fds[i] = -EBADF;
-        pid = clone_in_root(request, &pidfd);
-        if (pid < 0)
-                return (int) pid;
-        if (pid == 0) {
-                (void) fd_close(go_write); /* else the broker's death would not be an end of file */
+        sandbox->pid = clone_in_root(request, &sandbox->pidfd);
+        if (sandbox->pid < 0)
+                return (int) sandbox->pid;
+        if (sandbox->pid == 0) {
+                Child child = {.own = *request, .order_fd = theirs, .spec_fd = -EBADF, .program_fd = -EBADF};
+                child.own.stderr_fd = -EBADF;
+                child.request = &child.own;
+                child.arguments = &child.own_arguments;
+                for (size_t i = 0; i < ELEMENTSOF(child.fds); i++)
+                        child.fds[i] = -EBADF;
                 child_run(&child);
         }
-        r = admit(request, pid, go_write, ret_stage);
-        if (r < 0) {
-                child_kill_reap(pid, pidfd);
+        r = admit(request, sandbox->pid, ret_stage);
+        if (r < 0)
                 return r;
-        }
-        *ret_pid = pid;
-        *ret_pidfd = TAKE_FD(pidfd);
+        *ret = TAKE_PTR(sandbox);
         return 0;
+}
+
+static int make_order(const SpawnRequest *request, Order *order, int *fds, size_t *n_fds, int spec_fd) {
+        *order = (Order){.read_only = request->read_only, .n_slots = (uint32_t) request->n_slots};
+        if (snprintf(order->server_options, sizeof order->server_options, "%s", request->server_options ?: "") >= (int) sizeof order->server_options)
+                return -E2BIG;
+        *n_fds = 0;
+        fds[(*n_fds)++] = request->channel_fd;
+        fds[(*n_fds)++] = request->stderr_fd;
+        if (spec_fd >= 0) {
+                fds[(*n_fds)++] = request->agent_fd;
+                fds[(*n_fds)++] = spec_fd;
+        }
+        for (size_t i = 0; i < request->n_slots; i++) {
+                const SpawnSlot *slot = &request->slots[i];
+                if (snprintf(order->slots[i], sizeof order->slots[i], "%s", slot->path) >= (int) sizeof order->slots[i])
+                        return -E2BIG;
+                order->writable |= (uint32_t) slot->writable << i;
+                order->trees |= (uint32_t) slot->tree << i;
+                if (slot->fd < 0)
+                        continue;
+                order->present |= 1U << i;
+                fds[(*n_fds)++] = slot->fd;
+        }
+        return 0;
+}
+
+int sandbox_start(Sandbox *sandbox, const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, uint32_t *ret_stage) {
+        _cleanup_(sandbox_freep) Sandbox *owned = sandbox;
+        _cleanup_(spawn_arguments_done) SpawnArguments arguments = {0};
+        _cleanup_fd_ int spec_fd = -EBADF;
+        int fds[ORDER_FDS_MAX], r;
+        size_t n_fds;
+        Order order;
+
+        *ret_stage = BROKER_STAGE_EXEC;
+        if (request->n_slots > AGENT_SLOTS_MAX)
+                return -E2BIG;
+        if (request->type->hand_over == POLICY_HAND_OVER_FD) {
+                r = spawn_arguments_expand(request, &arguments);
+                if (r >= 0)
+                        r = spawn_agent_spec(request, &arguments, AGENT_FIRST_SLOT_FD, &spec_fd);
+                if (r < 0)
+                        return r;
+        }
+        r = make_order(request, &order, fds, &n_fds, spec_fd);
+        if (r < 0)
+                return r;
+        r = fd_send(owned->order_fd, &order, sizeof order, fds, n_fds);
+        if (r < 0)
+                return r;
+        *ret_pid = owned->pid;
+        *ret_pidfd = TAKE_FD(owned->pidfd);
+        owned->pid = -1; /* the caller's to reap now */
+        return 0;
+}
+
+int spawn_server(const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, uint32_t *ret_stage) {
+        Sandbox *sandbox;
+        int r;
+
+        r = sandbox_new(request, &sandbox, ret_stage);
+        return r < 0 ? r : sandbox_start(sandbox, request, ret_pid, ret_pidfd, ret_stage);
 }
