@@ -15,12 +15,14 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/sanitizer.h"
 #include "broker/broker.h"
 #include "broker/manager-link.h"
 #include "broker/mount.h"
 #include "broker/privilege.h"
 #include "broker/reload.h"
 #include "broker/roots.h"
+#include "broker/spares.h"
 #include "config.h"
 
 #define HEALTH_USEC (2 * USEC_PER_SEC)
@@ -203,6 +205,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
                 return 0;
         log_info("stopping, %zu mounts", broker->n_mounts);
         broker->stopping = true;
+        spares_flush(broker);
         for (Mount *mount = broker->mounts, *next; mount; mount = next) {
                 next = mount->next;
                 mount_end(mount, BROKER_REASON_UNMOUNTED, /* graceful= */ mount->state == MOUNT_LIVE);
@@ -314,6 +317,7 @@ static void broker_done(Broker *broker) {
         broker->manager = manager_link_free(broker->manager);
         if (broker->control_fd >= 0)
                 (void) unlink(broker->control_path);
+        spares_flush(broker);
         type_roots_flush(broker);
         broker->policy = policy_unref(broker->policy);
         broker->cgroups = cgroup_tree_free(broker->cgroups);

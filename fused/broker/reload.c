@@ -20,10 +20,16 @@
 #include "base/log.h"
 #include "broker/manager-link.h"
 #include "broker/roots.h"
+#include "broker/spares.h"
 
 #define LOADER_MSEC 20000
 #define NOBODY 65534
 #define OUTPUT_FD 3
+#ifdef __SANITIZE_ADDRESS__
+#define LOADER_MEMORY RLIM_INFINITY /* shadow memory counts as data */
+#else
+#define LOADER_MEMORY (1U << 30)
+#endif
 
 static int count_strings(char *const *list) {
         int n = 0;
@@ -38,7 +44,7 @@ static _noreturn_ void run_loader(Broker *broker, const char *program, const cha
         int n = count_strings(broker->policy_directories), argc = 0;
         char **arguments = calloc((size_t) n * 2 + 8, sizeof *arguments);
         char *const environment[] = {(char *) "PATH=/usr/sbin:/usr/bin:/sbin:/bin", (char *) "LANG=C.UTF-8", NULL};
-        const struct rlimit processor = {30, 30}, memory = {1U << 30, 1U << 30};
+        const struct rlimit processor = {30, 30}, memory = {LOADER_MEMORY, LOADER_MEMORY};
         sigset_t none;
 
         if (!arguments)
@@ -121,6 +127,7 @@ int policy_reload(Broker *broker) {
                 return log_errno(r, "no policy could be loaded: %s%s", strerror(-r), broker->policy ? "; the old one stays" : "");
         (void) policy_unref(broker->policy);
         broker->policy = TAKE_PTR(policy);
+        spares_flush(broker); /* before the old policy goes */
         type_roots_flush(broker);
         log_info("policy %u: %u types, %u rules", policy_generation(broker->policy), policy_table(broker->policy)->types.count,
                  policy_table(broker->policy)->rules.count);

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/sanitizer.h"
 #include "manager/filter.h"
 #include "manager/manager.h"
 
