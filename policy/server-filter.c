@@ -125,33 +125,56 @@ static int add(scmp_filter_ctx filter, uint32_t action, const char *name) {
         return r == -EEXIST || r == -EACCES ? 0 : r; /* EACCES: the same as the default action */
 }
 
-static int add_arguments(scmp_filter_ctx filter) {
+static int add_clone(scmp_filter_ctx filter) {
+        unsigned all = 0;
         int r;
 
         for (size_t i = 0; i < ELEMENTSOF(clone_new); i++) {
+                all |= clone_new[i];
                 r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, clone_new[i], clone_new[i]));
                 if (r < 0)
                         return r;
         }
-        unsigned all = 0;
-        for (size_t i = 0; i < ELEMENTSOF(clone_new); i++)
-                all |= clone_new[i];
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, all, 0));
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < ELEMENTSOF(prctls); i++) {
+        return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, all, 0));
+}
+
+static int add_prctl(scmp_filter_ctx filter) {
+        int r = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(prctls) && r >= 0; i++)
                 r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0_32(SCMP_CMP_EQ, (unsigned) prctls[i]));
-                if (r < 0)
-                        return r;
-        }
+        return r;
+}
+
+static int add_ioctl(scmp_filter_ctx filter) {
+        int r;
+
         for (size_t i = 0; i < ELEMENTSOF(ioctls); i++) {
                 r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1_32(SCMP_CMP_EQ, ioctls[i]));
                 if (r < 0 && r != -EEXIST)
                         return r;
         }
-        /* By a descriptor and no path: how the launcher starts the server after this filter is in force. The server could start
-         * what is in its own root the same way, which is itself and its libraries. */
+        return 0;
+}
+
+/* By a descriptor and no path: how the launcher starts the server after this filter is in force. The server could start
+ * what is in its own root the same way, which is itself and its libraries. */
+static int add_execveat(scmp_filter_ctx filter) {
         return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(execveat), 1, SCMP_A4_32(SCMP_CMP_EQ, AT_EMPTY_PATH));
+}
+
+static int add_arguments(scmp_filter_ctx filter, char *const *calls, size_t n_calls) {
+        static const struct {
+                const char *name;
+                int (*add)(scmp_filter_ctx filter);
+        } rows[] = {{"clone", add_clone}, {"prctl", add_prctl}, {"ioctl", add_ioctl}, {"execveat", add_execveat}};
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                int r = said(calls, n_calls, rows[i].name) ? 0 : rows[i].add(filter); /* else all arguments are permitted, or none */
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 static int add_lists(scmp_filter_ctx filter, bool notify, char *const *calls, size_t n_calls) {
@@ -189,8 +212,8 @@ static int add_said(scmp_filter_ctx filter, bool notify, char *const *calls, siz
                         *ret_unknown = name;
                         return -ENOENT;
                 }
-                if (calls[i][0] == '-' || (notify && in_list(notified, ELEMENTSOF(notified), name)))
-                        continue;
+                if (said(calls, n_calls, name) == '-' || (notify && in_list(notified, ELEMENTSOF(notified), name)))
+                        continue; /* of "+x -x" the last counts */
                 r = add(filter, SCMP_ACT_ALLOW, name);
                 if (r < 0)
                         return r;
@@ -243,7 +266,7 @@ int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **
         r = add_said(filter, notify, calls, n_calls, ret_unknown);
         if (r < 0)
                 return r;
-        r = add_arguments(filter);
+        r = add_arguments(filter, calls, n_calls);
         if (r < 0)
                 return r;
         return export_filter(filter, ret_filter, ret_n);
