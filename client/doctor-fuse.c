@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Probes of FUSE itself: the kernel says what it can do in the flags of FUSE_INIT, so one mount is made, detached, and its
- * first request read. Without privilege this happens in namespaces of its own. */
+/* Probes of FUSE itself: the kernel says what it can do in the flags of FUSE_INIT, so one mount is made, detached, and
+ * its first request read. Without privilege this happens in namespaces of its own. */
 
 #include "client/doctor-probes.h"
 
@@ -156,8 +156,8 @@ void probe_sync_init(ProbeResult *result) {
                         r == 0 ? "accepted" : strerror(-r));
 }
 
-/* Out of tree; the steps are those by which its variants can be told apart. Bit 43 of INIT is no evidence: stock kernels use it
- * for something else. */
+/* Out of tree; the steps are those by which its variants can be told apart. Bit 43 of INIT is no evidence: stock
+ * kernels use it for something else. */
 #define IOMAP_SUPPORT 0x8010e563UL       /* _IOR(229, 99, 16) */
 #define IOMAP_SUPPORT_DRAFT 0x8010e503UL /* its first draft had number 3 */
 

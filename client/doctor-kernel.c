@@ -53,8 +53,8 @@ bool probe_has_mount_rights(void) {
         return fd_write_file_at(AT_FDCWD, "/proc/self/gid_map", map) >= 0;
 }
 
-/* A program of two instructions, loaded and run by its descriptor: how mapping programs are run where the kernel has no hooks
- * for them. */
+/* A program of two instructions, loaded and run by its descriptor: how mapping programs are run where the kernel has no
+ * hooks for them. */
 void probe_bpf(ProbeResult *result) {
         const struct bpf_insn code[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
                                         {.code = BPF_JMP | BPF_EXIT}};
@@ -79,8 +79,8 @@ void probe_bpf(ProbeResult *result) {
         answer(result, PROBE_YES, "a syscall program loads and runs");
 }
 
-/* A listener of our own, behind a filter that permits everything. To answer a notification that is not there is ENOENT for a
- * kernel that can add a descriptor and answer in one step, and EINVAL for one that does not know the flag. */
+/* A listener of our own, behind a filter that permits everything. To answer a notification that is not there is ENOENT
+ * for a kernel that can add a descriptor and answer in one step, and EINVAL for one that does not know the flag. */
 void probe_notification(ProbeResult *result) {
         struct sock_filter code = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
         struct sock_fprog program = {.len = 1, .filter = &code};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the running kernel can do, found out by trying. Each probe runs in a child with a deadline and leaves nothing behind. */
+/* What the running kernel can do, found out by trying. Each probe runs in a child with a deadline and leaves nothing
+ * behind. */
 
 #include "base/macro.h"
 

@@ -34,7 +34,8 @@ static void print_help(void) {
         puts("fusectl [--runtime-directory DIR] [--json] COMMAND\n\nCommands:");
         for (size_t i = 0; i < ELEMENTSOF(subcommands); i++)
                 printf("  %s %s\n      %s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].text);
-        puts("\nExit status: 0 done, 1 failed, 2 usage, 3 refused by policy or quota, 4 no such mount. See fusectl(1).");
+        puts("\nExit status: 0 done, 1 failed, 2 usage, 3 refused by policy or quota, 4 no such mount."
+             "\nSee fusectl(1).");
 }
 
 static void say(const char *format, va_list args) {

@@ -56,8 +56,18 @@ static int set_error(FusedError *error, int r, FusedErrorKind kind, const char *
         return r;
 }
 
+/* sd-bus names its own failures by errno, and these when a connection ends or an answer does not come. */
+static bool is_local_error(const sd_bus_error *bus_error) {
+        static const char system_prefix[] = "System.Error.";
+
+        return !sd_bus_error_is_set(bus_error) || strncmp(bus_error->name, system_prefix, strlen(system_prefix)) == 0 ||
+               sd_bus_error_has_name(bus_error, SD_BUS_ERROR_NO_REPLY) ||
+               sd_bus_error_has_name(bus_error, SD_BUS_ERROR_TIMEOUT) ||
+               sd_bus_error_has_name(bus_error, SD_BUS_ERROR_DISCONNECTED);
+}
+
 static int set_bus_error(FusedError *error, int r, const sd_bus_error *bus_error) {
-        if (!sd_bus_error_is_set(bus_error))
+        if (is_local_error(bus_error))
                 return set_error(error, r, FUSED_ERROR_FAILED, "fused does not answer: %s", strerror(-r));
         const char *message = bus_error->message ? bus_error->message : bus_error->name;
         for (size_t i = 0; i < ELEMENTSOF(error_rows); i++)
@@ -66,7 +76,7 @@ static int set_bus_error(FusedError *error, int r, const sd_bus_error *bus_error
         return set_error(error, r, FUSED_ERROR_FAILED, "%s", message);
 }
 
-/* ---- connection ----------------------------------------------------------------------------------------------------- */
+/* ---- connection -------------------------------------------------------------------------------------------------- */
 
 FusedClient *fused_client_free(FusedClient *client) {
         if (!client)
@@ -124,7 +134,7 @@ int fused_client_new(const char *runtime_directory, FusedClient **ret, FusedErro
         return fused_client_new_from_fd(TAKE_FD(fd), ret, error);
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static int new_call(FusedClient *client, const char *method, sd_bus_message **ret) {
         return sd_bus_message_new_method_call(client->bus, ret, "org.fused1", OBJECT, INTERFACE, method);

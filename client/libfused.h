@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* libfused: talks to fused over its control socket (org.fused1(5)). One connection per client object; calls block, each with
- * a bound; not thread-safe, but any number of clients may be used side by side. No global state.
+/* libfused: talks to fused over its control socket (org.fused1(5)). One connection per client object; calls block, each
+ * with a bound; not thread-safe, but any number of clients may be used side by side. No global state.
  *
- * Every function returns 0 or a negative errno; on failure *error (if it is not NULL) says why, and is to be released with
- * fused_error_done(). Descriptors in requests are borrowed. Strings are UTF-8, NUL-terminated. */
+ * Every function returns 0 or a negative errno; on failure *error (if it is not NULL) says why, and is to be released
+ * with fused_error_done(). Descriptors in requests are borrowed. Strings are UTF-8, NUL-terminated. */
 
 #include <json-c/json.h>
 #include <stdbool.h>
@@ -21,7 +21,7 @@ typedef struct FusedClient FusedClient;
 typedef enum FusedErrorKind {
         FUSED_ERROR_NONE,
         FUSED_ERROR_FAILED,        /* a step failed; or no connection */
-        FUSED_ERROR_REFUSED,       /* policy or quota; a mount's message begins with the refusal's word in square brackets */
+        FUSED_ERROR_REFUSED,       /* policy or quota; a mount's message begins with a word in square brackets */
         FUSED_ERROR_NO_SUCH_MOUNT,
         FUSED_ERROR_BUSY,
         FUSED_ERROR_SERVER_FAILED, /* the server ended, refused, or did not answer */
@@ -35,7 +35,8 @@ typedef struct FusedError {
 } FusedError;
 void fused_error_done(FusedError *error);
 
-/* Connects to RUNTIME_DIRECTORY/control; NULL is /run/fused. Errors: -ENOENT, -ECONNREFUSED (nobody runs there), -ETIMEDOUT. */
+/* Connects to RUNTIME_DIRECTORY/control; NULL is /run/fused. Errors: -ENOENT, -ECONNREFUSED (nobody runs there),
+ * -ETIMEDOUT. */
 int fused_client_new(const char *runtime_directory, FusedClient **ret, FusedError *error);
 /* Takes NULL; returns NULL. A mount that is being made is cancelled. */
 FusedClient *fused_client_free(FusedClient *client);
@@ -60,9 +61,10 @@ typedef struct FusedMountRequest {
         size_t n_options;
 } FusedMountRequest;
 
-/* Returns when the server has answered FUSE_INIT. *ret_mount_fd is the mount's descriptor (the caller owns it) if the request is
- * detached, else -1; it may be NULL if the request is not. */
-int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t *ret_id, int *ret_mount_fd, FusedError *error);
+/* Returns when the server has answered FUSE_INIT. *ret_mount_fd is the mount's descriptor (the caller owns it) if the
+ * request is detached, else -1; it may be NULL if the request is not. */
+int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t *ret_id, int *ret_mount_fd,
+                FusedError *error);
 /* Returns when everything that the mount held is given back. -EBUSY: it is in use. */
 int fused_unmount(FusedClient *client, uint64_t id, bool lazy, FusedError *error);
 int fused_abort(FusedClient *client, uint64_t id, FusedError *error);
@@ -83,7 +85,8 @@ typedef struct FusedExplainRequest {
         const uint32_t *groups;
         size_t n_groups;
 } FusedExplainRequest;
-int fused_explain(FusedClient *client, const FusedExplainRequest *request, json_object **ret, FusedError *error); /* object */
+/* An object. */
+int fused_explain(FusedClient *client, const FusedExplainRequest *request, json_object **ret, FusedError *error);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ID or MOUNTPOINT. A mount point is looked up by the identity of the mount that is there, not by its name, and without asking
- * its file system: a server that hangs must not hang us. */
+/* ID or MOUNTPOINT. A mount point is looked up by the identity of the mount that is there, not by its name, and without
+ * asking its file system: a server that hangs must not hang us. */
 
 #include <fcntl.h>
 #include <string.h>

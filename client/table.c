@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tables and fields for people, from the same JSON that --json prints. Control characters of names are shown escaped. */
+/* Tables and fields for people, from the same JSON that --json prints. Control characters are shown escaped. */
 
 #include <pwd.h>
 #include <string.h>
@@ -140,6 +140,10 @@ void print_fields(json_object *object, const Column *columns, size_t n_columns) 
 }
 
 void print_json(json_object *object) {
+        if (json_object_is_type(object, json_type_array) && json_object_array_length(object) == 0) {
+                puts("[]"); /* json-c would take two lines */
+                return;
+        }
         puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
                                                             JSON_C_TO_STRING_NOSLASHESCAPE));
 }
