@@ -287,6 +287,7 @@ static const KeyRow type_rows[] = {
 static const KeyRow main_rows[] = {
         {"Supervisor", "Uids", .apply = apply_uids},
         {"Supervisor", "ManagerUser", .apply = apply_manager_user},
+        NUMBER32("Supervisor", "Spares", parse_count, IN_MAIN, DraftMain, spares),
         NUMBER32("Supervisor", "MaxMounts", parse_total, IN_MAIN, DraftMain, max_mounts),
         NUMBER32("Limits", "MaxMounts", parse_count, IN_MAIN, DraftMain, limits.max_mounts),
         NUMBER32("Limits", "MaxPending", parse_count, IN_MAIN, DraftMain, limits.max_pending),
@@ -565,6 +566,7 @@ int draft_main(const TypeFiles *files, Mistakes *mistakes, DraftMain *ret) {
                 .uid_first = DEFAULT_UID_FIRST,
                 .uid_count = DEFAULT_UID_COUNT,
                 .max_mounts = 4096,
+                .spares = 4,
                 .limits = {.max_mounts = 256, .max_pending = 16, .max_fds = 4096, .max_processes = 1024},
         };
         r = read_entries(files, mistakes, &entries);

@@ -96,7 +96,7 @@ typedef struct DraftUser {
 } DraftUser;
 
 typedef struct DraftMain { /* fused.conf */
-        uint32_t uid_first, uid_count, max_mounts;
+        uint32_t uid_first, uid_count, max_mounts, spares;
         PolicyLimits limits;
         char *limits_file; /* owned; NULL: the defaults */
         uint32_t limits_line;

@@ -123,7 +123,7 @@ int policy_table_validate(const void *data, size_t size) {
         if (size < sizeof(PolicyTable) || size > POLICY_TABLE_MAX_SIZE || (uintptr_t) data % 8 != 0 || table->magic != POLICY_TABLE_MAGIC ||
             table->size != size || !layout_is_valid(&view))
                 return -EBADMSG;
-        if (table->uid_count == 0 || table->uid_first == 0 || table->uid_first > UINT32_MAX - table->uid_count || table->max_mounts == 0 ||
+        if (table->uid_count == 0 || table->uid_first == 0 || table->uid_first > UINT32_MAX - table->uid_count || table->max_mounts == 0 || table->spares > POLICY_SPARES_MAX ||
             table->manager_uid == 0 || table->manager_gid == 0 || table->manager_uid == UINT32_MAX || table->manager_gid == UINT32_MAX)
                 return -EBADMSG; /* nothing that is started from this table may be root */
         if (!string_fits(&view, table->limits_place.file) || !range_fits(table->manager_files, table->files))

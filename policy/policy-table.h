@@ -24,6 +24,7 @@
 #define POLICY_TABLE_MAX_SIZE (16U << 20)
 #define POLICY_NAME_MAX 32         /* type, slot and rule names, with the NUL: [a-z0-9][a-z0-9._-]* */
 #define POLICY_TYPES_MAX 256
+#define POLICY_SPARES_MAX 64U
 #define POLICY_SLOTS_MAX 4         /* per type; slot 0 is always "source" if the type takes a source */
 #define POLICY_FILTER_MAX 4096     /* instructions, the kernel's BPF_MAXINSNS */
 #define POLICY_ID_ANY UINT32_MAX   /* "*" in Users= or Groups=, and "any" for major or minor */
@@ -173,6 +174,8 @@ typedef struct PolicyTable {
         PolicyPlace limits_place;
         uint32_t manager_uid;
         uint32_t manager_gid;
+        uint32_t spares;     /* sandboxes made ahead, of all types together */
+        uint32_t reserved;
         PolicyRange manager_files; /* the manager's program and libraries, into files */
         PolicyArray types;
         PolicyArray arguments;

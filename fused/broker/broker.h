@@ -12,6 +12,7 @@
 typedef struct ManagerLink ManagerLink;
 typedef struct Mount Mount;
 typedef struct TypeRoot TypeRoot;
+typedef struct Spare Spare;
 
 #define BROKER_MOUNTS_MAX 65536 /* what uids are reserved for at most; the table's max_mounts is the usual limit */
 
@@ -28,6 +29,8 @@ typedef struct Broker {
 
         Policy *policy;       /* owned: the current generation */
         TypeRoot *roots;      /* owned list: sandbox roots of type and generation */
+        Spare *spares;        /* owned list, last used first */
+        sd_event_source *spare_timer; /* owned */
         int manager_root_fd;  /* owned */
         int agent_fd;         /* owned: O_PATH of fused-agent */
         CgroupTree *cgroups;  /* owned, NULL where no hierarchy can be used */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "broker/manager-link.h"
 #include "broker/mount.h"
+#include "broker/spares.h"
 
 #define UNMOUNT_USEC (10 * USEC_PER_SEC)
 #define KILL_AGAIN_USEC (5 * USEC_PER_SEC)
@@ -78,6 +79,7 @@ void mount_free(Mount *mount) {
         mount->unmounter = worker_link_cancel(mount->unmounter);
         (void) sd_event_source_disable_unref(mount->server_child);
         (void) sd_event_source_disable_unref(mount->deadline);
+        spare_give_back(mount);
         mount->cgroup = cgroup_free(mount->cgroup);
         identity_done(&mount->identity);
         int *const held[] = {&mount->caller_fd, &mount->mountpoint_fd, &mount->mount_ns_fd, &mount->fuse_fd,

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "broker/manager-link.h"
 #include "broker/roots.h"
+#include "broker/spares.h"
 #include "policy/options.h"
 #include "wire/service.h"
 
@@ -101,13 +102,12 @@ static void expect_answer(Mount *mount, const BrokerRequest *request) {
 
 /* ---- CREATE --------------------------------------------------------------------------------------------------------- */
 
-/* A uid that no live server has; the manager's own is never given away. */
-static int take_uid(Broker *broker, uint32_t *ret) {
+int mount_take_uid(Broker *broker, uint32_t *ret) {
         const PolicyTable *table = policy_table(broker->policy);
 
         for (uint32_t tries = 0; tries < table->uid_count; tries++) {
                 uint32_t uid = table->uid_first + broker->next_uid++ % table->uid_count;
-                bool taken = uid == table->manager_uid || uid == table->manager_gid;
+                bool taken = uid == table->manager_uid || uid == table->manager_gid || spare_has_uid(broker, uid);
                 for (Mount *mount = broker->mounts; mount && !taken; mount = mount->next)
                         taken = mount->record.server_uid == uid;
                 if (!taken) {
@@ -228,7 +228,7 @@ void mount_create(Broker *broker, const BrokerRequest *request, int *fds) {
                 return fail(mount, r, &report);
         mount->record.uid = mount->identity.uid;
         mount->record.gid = mount->identity.gid;
-        r = take_uid(broker, &mount->record.server_uid);
+        r = spare_take(broker, mount) ? 0 : mount_take_uid(broker, &mount->record.server_uid);
         if (r < 0) {
                 report.refusal = REFUSAL_QUOTA_TOTAL;
                 return fail(mount, -EACCES, &report);
@@ -273,6 +273,7 @@ static void on_live(Mount *mount, const WorkerReport *report, int *fds, size_t n
         mount->attached = mount->mountpoint_fd >= 0;
         mount->deadline = sd_event_source_disable_unref(mount->deadline);
         enter_state(mount, MOUNT_LIVE);
+        spare_wanted(mount->broker, mount->policy, mount->type);
         answer(mount, 0, report, fds, n_fds);
 }
 
@@ -352,13 +353,14 @@ static int start_server(Mount *mount, uint32_t *ret_stage) {
                 return r;
         mount->stderr_fd = pipe_fds[0];
         stderr_write = pipe_fds[1];
-        if (broker->cgroups) {
+        if (broker->cgroups && !mount->cgroup) {
                 *ret_stage = BROKER_STAGE_CGROUP;
-                r = cgroup_new(broker->cgroups, mount->record.mount_id, mount->type, &mount->cgroup);
+                r = cgroup_new(broker->cgroups, mount->record.server_uid, mount->type, &mount->cgroup);
                 if (r < 0)
                         return r;
-                (void) snprintf(mount->record.cgroup, sizeof mount->record.cgroup, "%s", cgroup_display(mount->cgroup));
         }
+        if (mount->cgroup)
+                (void) snprintf(mount->record.cgroup, sizeof mount->record.cgroup, "%s", cgroup_display(mount->cgroup));
 
         SpawnRequest spawn = {
                 .table = policy_table(mount->policy),
@@ -375,7 +377,11 @@ static int start_server(Mount *mount, uint32_t *ret_stage) {
                 .read_only = mount->record.options & POLICY_OPTION_RO,
                 .cgroup = mount->cgroup,
         };
-        r = spawn_server(&spawn, &mount->server_pid, &mount->server_pidfd, ret_stage);
+        r = -EPIPE;
+        if (mount->sandbox)
+                r = sandbox_start(TAKE_PTR(mount->sandbox), &spawn, &mount->server_pid, &mount->server_pidfd, ret_stage);
+        if (r == -EPIPE || r == -ECONNRESET) /* none was made ahead, or it has died since */
+                r = spawn_server(&spawn, &mount->server_pid, &mount->server_pidfd, ret_stage);
         if (r < 0)
                 return r;
         mount->record.server_pid = mount->server_pid;

@@ -42,6 +42,7 @@ struct Mount {
         sd_event_source *server_child; /* owned */
         sd_event_source *deadline;     /* owned */
         Cgroup *cgroup;      /* owned */
+        Sandbox *sandbox;    /* owned: made ahead, not ordered yet */
 
         uint64_t serial;     /* of the request that is not answered yet, if has_request */
         BrokerOperation operation;
@@ -66,6 +67,9 @@ bool mount_may_mount(const Mount *mount);
 
 /* Takes the mount down, whatever its state; it is gone some time later. */
 void mount_end(Mount *mount, BrokerEndReason reason, bool graceful);
+
+/* A uid that no live server or spare has; the manager's own is never given away. -EUSERS: none is left. */
+int mount_take_uid(Broker *broker, uint32_t *ret) _must_check_;
 
 /* mount-end.c; for mount.c */
 void mount_arm(Mount *mount, uint64_t usec);

@@ -23,7 +23,7 @@ typedef struct CgroupTree CgroupTree; /* the supervisor's own part of each usabl
  * controllers of both versions it starts a helper process (launcher/cgroup-mover.h), ended by cgroup_tree_free(). */
 int cgroup_tree_new(const char *name, CgroupTree **ret) _must_check_;
 CgroupTree *cgroup_tree_free(CgroupTree *tree); /* removes the directories, which must be empty; returns NULL */
-int cgroup_new(CgroupTree *tree, uint64_t mount_id, const PolicyType *type, Cgroup **ret) _must_check_;
+int cgroup_new(CgroupTree *tree, uid_t uid, const PolicyType *type, Cgroup **ret) _must_check_;
 int cgroup_attach(Cgroup *cgroup, pid_t pid) _must_check_;
 void cgroup_kill(Cgroup *cgroup);          /* everything in it, without waiting */
 Cgroup *cgroup_free(Cgroup *cgroup);       /* removes; NULL-safe; if processes are left it is tried again later */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cgroups of servers: OWN/NAME/mount-ID in every hierarchy that can be used, OWN being where the supervisor was
+/* cgroups of servers: OWN/NAME/server-UID in every hierarchy that can be used, OWN being where the supervisor was
  * started.
  *
  * Version 2 is used with whatever controllers can be switched on (none is enough for cgroup.kill), version 1 for
@@ -179,7 +179,7 @@ static const CgroupHierarchy *main_hierarchy(const CgroupTree *tree) {
         return &tree->hierarchies[0];
 }
 
-int cgroup_new(CgroupTree *tree, uint64_t mount_id, const PolicyType *type, Cgroup **ret) {
+int cgroup_new(CgroupTree *tree, uid_t uid, const PolicyType *type, Cgroup **ret) {
         Cgroup *cgroup;
         int r = 0;
 
@@ -188,7 +188,7 @@ int cgroup_new(CgroupTree *tree, uint64_t mount_id, const PolicyType *type, Cgro
         if (!cgroup)
                 return -ENOMEM;
         cgroup->tree = tree;
-        (void) snprintf(cgroup->name, sizeof cgroup->name, "mount-%" PRIu64, mount_id);
+        (void) snprintf(cgroup->name, sizeof cgroup->name, "server-%u", uid);
         for (size_t i = 0; i < CGROUP_HIERARCHIES_MAX; i++)
                 cgroup->fds[i] = -EBADF;
         if (asprintf(&cgroup->display, "%s/%s", main_hierarchy(tree)->path, cgroup->name) < 0) {

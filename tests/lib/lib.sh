@@ -48,6 +48,9 @@ behaviours() { "$T/programs/$1" --list; }
 # start_fused [OPTION...]: with the shipped policy and $T/policy over it; returns when the control socket answers.
 start_fused() {
         mkdir -p "$T/policy/types"
+        # A sandbox made ahead is a process and two descriptors that are no leak; spares.sh has them.
+        mkdir -p "$T/policy/fused.conf.d"
+        printf '[Supervisor]\nSpares=%s\n' "${SPARES:-0}" >"$T/policy/fused.conf.d/spares.conf"
         : >>"$T/fused.log"
         "$STAGE/sbin/fused" --runtime-directory "$T/run" --policy "$STAGE/lib/fused" --policy "$T/policy" \
                 --launcher embedded --libexec-directory "$STAGE/libexec/fused" "$@" >>"$T/fused.log" 2>&1 &
@@ -177,6 +180,13 @@ fill_tree() { /usr/bin/python3 "$TOP/tests/lib/fill-tree.py" "$1" "${2:-300}"; }
 make_ext4_image() { # FILE [SIZE] [TREE]
         truncate -s "${2:-64M}" "$1"
         mkfs.ext4 -q -F -b 4096 ${3:+-d "$3"} "$1"
+}
+# A SquashFS image that everybody may read, of a tree with "text" in "file".
+make_squashfs_image() { # FILE
+        mkdir -p "$T/squash-tree"
+        echo text >"$T/squash-tree/file"
+        mksquashfs "$T/squash-tree" "$1" -quiet -no-progress -all-root >/dev/null
+        chmod 644 "$1"
 }
 fsck_clean() { e2fsck -fn "$1" >"$T/fsck.log" 2>&1 || fail "e2fsck: $(cat "$T/fsck.log")"; }
 

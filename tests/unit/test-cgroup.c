@@ -111,7 +111,7 @@ static void test_real(void **state) {
                 skip();
         assert_int_equal(cgroup_new(tree, 17, &type, &cgroup), 0);
         (void) snprintf(directory, sizeof directory, "%s", cgroup_display(cgroup));
-        assert_non_null(strstr(directory, "/mount-17"));
+        assert_non_null(strstr(directory, "/server-17"));
         assert_int_equal(access(directory, F_OK), 0);
         memory = limit_in(directory, "memory.max", "memory.limit_in_bytes");
         assert_true(memory == 0 /* no controller here */ || memory == 32 << 20);
