@@ -10,8 +10,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -52,6 +54,10 @@ static void test_all_probes(void **state) {
         static char before[65536], after[65536]; /* mountinfo */
         size_t fds = count_entries("/proc/self/fd");
 
+        if (geteuid() == 0) { /* other tests mount meanwhile */
+                assert_int_equal(unshare(CLONE_NEWNS), 0);
+                assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+        }
         assert_true(n_doctor_probes >= 17);
         assert_true(fd_read_file_at(AT_FDCWD, "/proc/self/mountinfo", before, sizeof before) > 0);
         for (size_t i = 0; i < n_doctor_probes; i++) {
