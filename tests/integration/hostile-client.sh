@@ -12,8 +12,8 @@ install -D -m 755 "$BUILD/tests/integration/hostile-client" "$T/programs/hostile
 start_fused
 first_broker=$FUSED_PID first_manager=$(manager_pid)
 # somebody else's mount goes on through all of it
-mkdir "$T/tree" "$T/other"; echo text >"$T/tree/file"
-id=$(fusectl mount mirror "$T/tree" "$T/other")
+mkdir "$T/other"; make_squashfs_image "$T/squash"
+id=$(fusectl mount squashfs "$T/squash" "$T/other")
 failures=0
 attack() { # USER ATTACK [NUMBER]
         local user=$1

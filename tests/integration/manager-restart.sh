@@ -4,11 +4,11 @@
 # The manager dies: live mounts stay and go on, the next manager lists them, and can take them down.
 . "$TOP/tests/lib/lib.sh"
 make_ext4_image "$T/image" 16M
-mkdir "$T/tree" "$T/mnt" "$T/mnt2"
-echo text >"$T/tree/file"
+make_squashfs_image "$T/squash"
+mkdir "$T/mnt" "$T/mnt2"
 start_fused
 id=$(fusectl mount ext4 "$T/image" "$T/mnt")
-second=$(fusectl mount mirror "$T/tree" "$T/mnt2")
+second=$(fusectl mount squashfs "$T/squash" "$T/mnt2")
 echo before >"$T/mnt/file"
 mount_status "$id" >"$T/before"
 for round in 1 2; do

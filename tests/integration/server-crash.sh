@@ -3,14 +3,14 @@
 # SUBSET: asan
 # A server that dies while it is mounted: the mount goes, the callers get an error, the reason is reported.
 . "$TOP/tests/lib/lib.sh"
-use_program hostile-fd
-use_type hostile-fd BEHAVIOUR=good good
+use_type plain good
+make_squashfs_image "$T/squash"
 mkdir "$T/mnt"
 gone() { [ "$(fusectl --json list | json 'len(d)')" = 0 ]; }
 start_fused
 for signal in KILL SEGV TERM; do
         say "SIG$signal"
-        id=$(fusectl mount good none "$T/mnt")
+        id=$(fusectl mount good "$T/squash" "$T/mnt")
         ls "$T/mnt" >/dev/null
         # the agent's child is the server; its pid is a name of ours only
         agent=$(field "$id" server-pid)

@@ -31,8 +31,8 @@ expect_status 1 "$STAGE/bin/fusectl" --runtime-directory "$T/nowhere" list
 out_has "$T/nowhere"
 
 say "killed: what it served ends with it, and the next one starts over the stale socket"
-mkdir "$T/tree" "$T/mnt"; echo text >"$T/tree/file"
-fusectl mount mirror "$T/tree" "$T/mnt" >/dev/null
+mkdir "$T/mnt"; make_squashfs_image "$T/squash"
+fusectl mount squashfs "$T/squash" "$T/mnt" >/dev/null
 servers=$(server_pids) manager=$(manager_pid) old=$FUSED_PID
 kill -KILL "$old"; wait "$old" 2>/dev/null || true
 FUSED_PID=
@@ -41,6 +41,6 @@ for pid in $manager $servers; do wait_for "the end of process $pid" 10 process_g
 umount -l "$T/mnt"
 find /sys/fs/cgroup -maxdepth 5 -depth -type d \( -path "*fused-$old/*" -o -name "fused-$old" \) -exec rmdir {} + 2>/dev/null || true
 start_fused
-fusectl mount mirror "$T/tree" "$T/mnt" >/dev/null
+fusectl mount squashfs "$T/squash" "$T/mnt" >/dev/null
 assert_equal "$(cat "$T/mnt/file")" text
 fusectl umount "$T/mnt"
