@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/fusectl.h"
@@ -147,12 +148,13 @@ static pid_t start_progress(const char *type) {
         }
 }
 
-static void end_progress(pid_t pid) {
+static void end_progress(pid_t pid, time_t started) {
         if (pid <= 0)
                 return;
         (void) kill(pid, SIGKILL);
         (void) waitpid(pid, NULL, 0);
-        fputs("\r\033[K", stderr);
+        if (time(NULL) > started) /* it may have written */
+                fputs("\r\033[K", stderr);
 }
 
 static int run_command(char **command, int mount_fd) {
@@ -186,9 +188,10 @@ static int do_mount(Context *context, const MountArguments *arguments, const Sou
         for (size_t i = 0; i < arguments->n_slots; i++)
                 slots[i] = (FusedSource){arguments->slots[i].source.fd, arguments->slots[i].source.kind,
                                          arguments->slots[i].name};
+        time_t started = time(NULL);
         pid_t progress = start_progress(arguments->type);
         r = fused_mount(context->client, &request, &id, &mount_fd, &error);
-        end_progress(progress);
+        end_progress(progress, started);
         if (r < 0)
                 return report_refusal(&error, arguments, source);
         if (arguments->command)

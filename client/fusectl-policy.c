@@ -38,7 +38,7 @@ static void print_answer(json_object *answer) {
         char text[1024], members[512];
 
         clean_text(text_of(answer, allowed ? "options" : "text"), text, sizeof text);
-        printf("%s: %s\n", allowed ? "allowed" : "refused", text);
+        printf("%s%s%s\n", allowed ? "allowed" : "refused", *text ? ": " : "", text);
         if (*text_of(answer, "place"))
                 printf("  by: %s\n", text_of(answer, "place"));
         if (!allowed) {

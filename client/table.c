@@ -57,6 +57,21 @@ const char *format_place(json_object *row, char *buffer, size_t size) {
         return is_true(row, "detached") ? "(detached)" : text_of(row, "mountpoint");
 }
 
+/* One member: "fds=none", "start=10s" for start-usec. */
+static int print_member(char *buffer, size_t size, const char *name, json_object *value) {
+        static const char usec[] = "-usec";
+        size_t length = strlen(name);
+
+        if (!json_object_is_type(value, json_type_int))
+                return snprintf(buffer, size, "%s=%s", name, json_object_get_string(value));
+        if (json_object_get_uint64(value) == UINT64_MAX)
+                return snprintf(buffer, size, "%s=none", name);
+        if (length > strlen(usec) && strcmp(name + length - strlen(usec), usec) == 0)
+                return snprintf(buffer, size, "%.*s=%gs", (int) (length - strlen(usec)), name,
+                                (double) json_object_get_uint64(value) / (double) USEC_PER_SEC);
+        return snprintf(buffer, size, "%s=%s", name, json_object_get_string(value));
+}
+
 const char *format_members(json_object *row, const char *key, char *buffer, size_t size) {
         json_object *object;
         size_t have = 0;
@@ -65,11 +80,10 @@ const char *format_members(json_object *row, const char *key, char *buffer, size
         if (!json_object_object_get_ex(row, key, &object) || !json_object_is_type(object, json_type_object))
                 return buffer;
         json_object_object_foreach(object, name, value) {
-                bool unlimited = json_object_is_type(value, json_type_int) &&
-                                 json_object_get_uint64(value) == UINT64_MAX;
-                const char *text = unlimited ? "none" : json_object_get_string(value);
+                if (have > 0 && have + 1 < size)
+                        buffer[have++] = ' ';
                 if (have < size)
-                        have += (size_t) snprintf(buffer + have, size - have, "%s%s=%s", have ? " " : "", name, text);
+                        have += (size_t) print_member(buffer + have, size - have, name, value);
         }
         return buffer;
 }

@@ -523,7 +523,7 @@ static void test_status(void **state) {
         assert_int_equal(run(w, "status 7"), EXIT_DONE);
         assert_string_equal(w->server->calls, "GetMount 7\n");
         assert_has(w->out, "server: pid 4711, uid ");
-        assert_has(w->out, "limits: memory=1024 fds=none\n");
+        assert_has(w->out, "limits: memory=1024 fds=none start=1.5s\n");
         assert_has(w->out, "slots: source=file\n");
         assert_has(w->out, "device: -\n");
         assert_has(w->out, "  first line\n  second \\x1b[31m\n");
