@@ -126,8 +126,8 @@ static int server_append_mount(const Server *server, sd_bus_message *reply) {
                                      server->kernel_mount_id) >= 0);
         assert(sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}", "kernel-mount-id-unique", "b",
                                      server->kernel_mount_id_unique, "limits", "a{st}", 3, "memory", (uint64_t) 1024,
-                                     "fds", UINT64_MAX, "start-usec", 1500 * USEC_PER_MSEC, "log", "as", 2, "first line", "second \033[31m", "slots",
-                                     "a{ss}", 1, "source", "file") >= 0);
+                                     "fds", UINT64_MAX, "start-usec", 1500 * USEC_PER_MSEC, "log", "as", 2,
+                                     "first line", "second \033[31m", "slots", "a{ss}", 1, "source", "file") >= 0);
         return sd_bus_message_close_container(reply);
 }
 
