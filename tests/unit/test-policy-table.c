@@ -41,7 +41,7 @@ static const Mutation mutations[] = {
         FIELD(table.uid_count, 1, 0), FIELD(table.uid_count, UINT32_MAX - 1879048192, UINT32_MAX - 1879048191), FIELD(table.max_mounts, 1, 0),
         FIELD(table.manager_uid, 1, 0), FIELD(table.manager_uid, UINT32_MAX - 1, UINT32_MAX), FIELD(table.manager_gid, 1, 0),
         FIELD(table.manager_gid, UINT32_MAX - 1, UINT32_MAX), FIELD(table.limits_place.file, N_STRINGS - 1, N_STRINGS),
-        RANGE(table.manager_files, 2, 2, 4),
+        FIELD(table.spares, POLICY_SPARES_MAX, POLICY_SPARES_MAX + 1), RANGE(table.manager_files, 2, 2, 4),
         ARRAY(types, sizeof(PolicyType)), ARRAY(arguments, 4), ARRAY(slots, sizeof(PolicySlot)), ARRAY(rules, sizeof(PolicyRule)),
         ARRAY(devices, sizeof(PolicyDevice)), ARRAY(ids, 4), ARRAY(files, sizeof(PolicyFile)), ARRAY(users, sizeof(PolicyUser)), ARRAY(filters, 8),
         FIELD(table.strings.offset, OFFSET(strings), OFFSET(strings) + 4), FIELD(table.strings.offset, OFFSET(strings), UINT32_MAX - 7),
