@@ -170,8 +170,8 @@ int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *u
         mount->exit_code = info->si_code;
         mount->exit_status = info->si_status;
         mount->server_pid = 0;
+        mount->server_child = sd_event_source_disable_unref(mount->server_child); /* it watches the descriptor */
         mount->server_pidfd = fd_close(mount->server_pidfd);
-        mount->server_child = sd_event_source_disable_unref(mount->server_child);
         manager_event(mount->broker, &event, BROKER_EVENT_SERVER_EXIT, NULL, 0);
 
         if (mount->state == MOUNT_LIVE && mount->unmounter)

@@ -5,11 +5,14 @@
 #include "broker/mount.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -335,6 +338,16 @@ static size_t list_slots(const Mount *mount, SpawnSlot *slots) {
         return mount->type->slots.count;
 }
 
+/* Ends a server that cannot be watched. It is pid 1 of its namespace: SIGKILL ends all of it, and soon. */
+static void reap_at_once(Mount *mount) {
+        siginfo_t info;
+
+        (void) pidfd_send_signal(mount->server_pidfd, SIGKILL, NULL, 0);
+        (void) waitid(P_PIDFD, (id_t) mount->server_pidfd, &info, WEXITED);
+        mount->server_pidfd = fd_close(mount->server_pidfd);
+        mount->server_pid = mount->record.server_pid = 0;
+}
+
 static int start_server(Mount *mount, uint32_t *ret_stage) {
         Broker *broker = mount->broker;
         _cleanup_fd_ int server_end = -EBADF, stderr_write = -EBADF;
@@ -386,7 +399,10 @@ static int start_server(Mount *mount, uint32_t *ret_stage) {
                 return r;
         mount->record.server_pid = mount->server_pid;
         *ret_stage = BROKER_STAGE_EXEC;
-        return sd_event_add_child(broker->event, &mount->server_child, mount->server_pid, WEXITED, mount_on_server_exit, mount);
+        r = sd_event_add_child_pidfd(broker->event, &mount->server_child, mount->server_pidfd, WEXITED, mount_on_server_exit, mount);
+        if (r < 0) /* nobody would be told of its end */
+                reap_at_once(mount);
+        return r;
 }
 
 /* Before Linux 6.18 a program that gets the device itself can only be started once there is a superblock. */
