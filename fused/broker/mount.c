@@ -280,12 +280,16 @@ static void on_live(Mount *mount, const WorkerReport *report, int *fds, size_t n
         answer(mount, 0, report, fds, n_fds);
 }
 
-/* Without synchronous INIT the superblock comes first: a server that reads its device before that gets an error. */
+/* There is a superblock. Without synchronous INIT it comes first: a server that reads its device before that gets an error. */
 static void on_mounted(Mount *mount, const WorkerReport *report) {
         BrokerEvent event = {.mount_id = mount->record.mount_id, .record = mount->record};
 
         mount->record.connection = report->connection;
-        manager_event(mount->broker, &event, BROKER_EVENT_MOUNTED, NULL, 0);
+        mount->record.kernel_mount_id = report->kernel_mount_id;
+        mount->record.mount_id_unique = report->mount_id_unique;
+        mount->attached = mount->mountpoint_fd >= 0; /* or will be, at any moment */
+        if (!mount->record.sync_init)
+                manager_event(mount->broker, &event, BROKER_EVENT_MOUNTED, NULL, 0);
 }
 
 static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {

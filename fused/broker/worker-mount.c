@@ -132,12 +132,13 @@ int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int sock
         if (r < 0)
                 return r;
         report->mount_id_unique = unique;
+        /* Whatever happens to this process from here on, the broker knows which mount to take down. */
+        report->kind = WORKER_REPORT_MOUNTED;
+        r = fd_send(socket_fd, report, sizeof *report, NULL, 0);
+        if (r < 0)
+                return r;
         if (!report->sync_init) {
                 report->stage = BROKER_STAGE_INIT;
-                report->kind = WORKER_REPORT_MOUNTED;
-                r = fd_send(socket_fd, report, sizeof *report, NULL, 0);
-                if (r < 0)
-                        return r;
                 r = wait_for_init(job, report->connection);
                 if (r < 0)
                         return r;

@@ -47,7 +47,7 @@ typedef struct WorkerJob {
 
 typedef enum WorkerReportKind {
         WORKER_REPORT_PREPARED, /* fds: FUSE device, each slot that is not empty, [the caller's mount namespace if foreign] */
-        WORKER_REPORT_MOUNTED,  /* without synchronous INIT: the superblock exists; LIVE follows */
+        WORKER_REPORT_MOUNTED,  /* the superblock exists, and which mount is about to be attached; LIVE follows */
         WORKER_REPORT_LIVE,     /* fds: the mount, if detached */
         WORKER_REPORT_DONE,
         _WORKER_REPORT_MAX,
