@@ -6,8 +6,10 @@
 
 #include <getopt.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/sanitizer.h"
 #include "policy/load.h"
 #include "policy-config.h"
@@ -134,7 +136,12 @@ int main(int argc, char **argv) {
         Arguments arguments;
         int r;
 
+        /* Other processes of nobody must neither trace this one nor find the table below its /proc/PID/fd. The installed file
+         * cannot be read by nobody, for the same reason: so that it holds from the first instruction. */
+        (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         r = parse_arguments(argc, argv, &arguments);
+        if (r >= 0 && arguments.output_fd >= 0)
+                r = fd_set_cloexec(arguments.output_fd, true); /* the dynamic loader that lists libraries has no use for it */
         if (r < 0)
                 fputs("usage: fused-policy [--output-fd N] [--policy DIR]... --manager PROGRAM\n", stderr);
         else {

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What each section and key means: one table. See load.h, and fused-types(5) and fused.conf(5), which a test compares with
- * the table. */
+/* What each key means: one table for types, one for fused.conf. See load-keys.h, and fused-types(5) and fused.conf(5), which a
+ * test compares with the tables. */
+
+#include "policy/load-keys.h"
 
 #include <pwd.h>
 #include <string.h>
 
-#include "policy/load.h"
-
-#define DEFAULT_UID_FIRST 0x70000000U /* far from what useradd, systemd (61184-65519, 524288-) and subuid give away */
-#define DEFAULT_UID_COUNT 65536U
-
-typedef struct Target {
-        DraftType *draft;
-        DraftMain *main;
-        PolicySlot *slot; /* of the section's name */
-        DraftRule *rule;
-        DraftUser *user;
-} Target;
+#define OVERFLOW_ID 65534 /* what the kernel shows for ids that a namespace does not map; also nobody */
 
 typedef enum Where { /* what a row's offset is into */
         IN_TYPE,
@@ -27,7 +18,7 @@ typedef enum Where { /* what a row's offset is into */
         IN_USER,
 } Where;
 
-typedef struct KeyRow {
+struct KeyRow {
         const char *section;
         const char *key;
         /* one of these three: a value of 32 or 64 bits, or something of its own */
@@ -36,7 +27,7 @@ typedef struct KeyRow {
         int (*apply)(Target *target, const Entry *entry, const char **ret_problem);
         Where where;
         size_t offset;
-} KeyRow;
+};
 
 /* ---- what is more than a number ------------------------------------------------------------------------------------- */
 
@@ -50,7 +41,7 @@ static int set_string(char **string, const char *value) {
         return 0;
 }
 
-static void clear_words(char **words, size_t *n) {
+void clear_words(char **words, size_t *n) {
         for (size_t i = 0; i < *n; i++)
                 free(words[i]);
         *n = 0;
@@ -193,7 +184,7 @@ static int apply_groups(Target *target, const Entry *entry, const char **ret_pro
         return apply_ids(entry, parse_group, &target->rule->gids, &target->rule->n_gids, ret_problem);
 }
 
-static void clear_devices(DraftRule *rule) {
+void clear_devices(DraftRule *rule) {
         clear_words(rule->device_paths, &rule->n_devices);
 }
 
@@ -230,8 +221,9 @@ static int apply_uids(Target *target, const Entry *entry, const char **ret_probl
         unsigned long first, last;
         char rest;
 
-        if (sscanf(entry->value, "%lu-%lu%c", &first, &last, &rest) != 2 || first < 1000 || last < first || last >= UINT32_MAX - 1) {
-                *ret_problem = "must be a range of uids such as 1879048192-1879113727, none below 1000";
+        if (sscanf(entry->value, "%lu-%lu%c", &first, &last, &rest) != 2 || first < 1000 || last < first || last >= UINT32_MAX - 1 ||
+            (first <= OVERFLOW_ID && last >= OVERFLOW_ID)) {
+                *ret_problem = "must be a range of uids such as 1879048192-1879113727, none below 1000, and without 65534";
                 return -EINVAL;
         }
         target->main->uid_first = (uint32_t) first;
@@ -287,7 +279,7 @@ static const KeyRow type_rows[] = {
 static const KeyRow main_rows[] = {
         {"Supervisor", "Uids", .apply = apply_uids},
         {"Supervisor", "ManagerUser", .apply = apply_manager_user},
-        NUMBER32("Supervisor", "Spares", parse_count, IN_MAIN, DraftMain, spares),
+        NUMBER32("Supervisor", "Spares", parse_spares, IN_MAIN, DraftMain, spares),
         NUMBER32("Supervisor", "MaxMounts", parse_total, IN_MAIN, DraftMain, max_mounts),
         NUMBER32("Limits", "MaxMounts", parse_count, IN_MAIN, DraftMain, limits.max_mounts),
         NUMBER32("Limits", "MaxPending", parse_count, IN_MAIN, DraftMain, limits.max_pending),
@@ -317,7 +309,10 @@ static void *base_of(const Target *target, Where where) {
         return NULL;
 }
 
-static const KeyRow *find_row(const KeyRow *rows, size_t n, const Entry *entry, bool *ret_section_known) {
+const KeyRow *find_row(const Target *target, const Entry *entry, bool *ret_section_known) {
+        const KeyRow *rows = target->main ? main_rows : type_rows;
+        size_t n = target->main ? ELEMENTSOF(main_rows) : ELEMENTSOF(type_rows);
+
         *ret_section_known = false;
         for (size_t i = 0; i < n; i++) {
                 if (strcmp(rows[i].section, entry->section) != 0)
@@ -329,7 +324,7 @@ static const KeyRow *find_row(const KeyRow *rows, size_t n, const Entry *entry, 
         return NULL;
 }
 
-static int apply_row(const KeyRow *row, Target *target, const Entry *entry, Mistakes *mistakes) {
+int apply_row(const KeyRow *row, Target *target, const Entry *entry, Mistakes *mistakes) {
         const char *text = NULL;
         int r;
 
@@ -344,250 +339,4 @@ static int apply_row(const KeyRow *row, Target *target, const Entry *entry, Mist
                 return 0;
         }
         return r;
-}
-
-/* ---- sections with a name ------------------------------------------------------------------------------------------- */
-
-static PolicySlot *slot_named(DraftType *draft, const char *name, const char **ret_problem) {
-        for (size_t i = 0; i < draft->n_slots; i++)
-                if (strcmp(draft->slots[i].name, name) == 0)
-                        return &draft->slots[i];
-        if (!name_is_good(name) || draft->n_slots >= POLICY_SLOTS_MAX) {
-                *ret_problem = "is no good slot: [Slot NAME] with a-z 0-9 . _ -, at most 4 of them";
-                return NULL;
-        }
-        /* "source" is always the first, whatever the order in the file. */
-        size_t at = strcmp(name, "source") == 0 ? 0 : draft->n_slots;
-        memmove(&draft->slots[at + 1 < POLICY_SLOTS_MAX ? at + 1 : at], &draft->slots[at], (draft->n_slots - at) * sizeof draft->slots[0]);
-        draft->n_slots++;
-        draft->slots[at] = (PolicySlot){.sources = POLICY_SOURCE_FILE, .required = 1};
-        memcpy(draft->slots[at].name, name, strlen(name) + 1);
-        return &draft->slots[at];
-}
-
-static DraftRule *rule_named(DraftType *draft, const Entry *entry, const char **ret_problem) {
-        DraftRule *rule;
-
-        for (size_t i = 0; i < draft->n_rules; i++)
-                if (strcmp(draft->rules[i].rule.name, entry->name) == 0)
-                        return &draft->rules[i];
-        if (!name_is_good(entry->name) || draft->n_rules >= DRAFT_RULES_MAX) {
-                *ret_problem = "is no good rule: [Allow NAME] with a-z 0-9 . _ -, at most 64 of them";
-                return NULL;
-        }
-        rule = &draft->rules[draft->n_rules++];
-        *rule = (DraftRule){.file = strdup(entry->file), .rule.place.line = entry->line};
-        memcpy(rule->rule.name, entry->name, strlen(entry->name) + 1);
-        return rule;
-}
-
-static DraftUser *user_named(DraftMain *draft, const Entry *entry, const char **ret_problem) {
-        DraftUser *users;
-        uint32_t uid;
-
-        if (parse_user(entry->name, &uid) < 0 || uid == POLICY_ID_ANY) {
-                *ret_problem = "is no user of this host: [User NAME] or [User NUMBER]";
-                return NULL;
-        }
-        for (size_t i = 0; i < draft->n_users; i++)
-                if (draft->users[i].user.uid == uid)
-                        return &draft->users[i];
-        users = reallocarray(draft->users, draft->n_users + 1, sizeof *users);
-        if (!users)
-                return NULL;
-        draft->users = users;
-        users[draft->n_users] = (DraftUser){
-                .user = {.uid = uid, .limits = draft->limits, .place.line = entry->line},
-                .file = strdup(entry->file),
-        };
-        return &users[draft->n_users++];
-}
-
-/* Sets the target's part that the section names; false with the mistake reported if it names none. */
-static bool choose_section(Target *target, const Entry *entry, Mistakes *mistakes) {
-        const char *text = "is not known here";
-        bool ok = true;
-
-        if (strcmp(entry->section, "Slot") == 0)
-                ok = (target->slot = slot_named(target->draft, entry->name, &text));
-        else if (strcmp(entry->section, "Allow") == 0)
-                ok = (target->rule = rule_named(target->draft, entry, &text));
-        else if (strcmp(entry->section, "User") == 0)
-                ok = (target->user = user_named(target->main, entry, &text));
-        else if (*entry->name) {
-                ok = false;
-                text = "takes no name";
-        }
-        if (!ok)
-                mistake(mistakes, entry->file, entry->line, entry->key, "section [%s%s%s] %s", entry->section, *entry->name ? " " : "", entry->name, text);
-        return ok;
-}
-
-static int apply_entries(const Entries *entries, const KeyRow *rows, size_t n_rows, Target *target, Mistakes *mistakes) {
-        int r = 0;
-
-        for (size_t i = 0; i < entries->n && r >= 0; i++) {
-                const Entry *entry = &entries->rows[i];
-                bool section_known;
-                const KeyRow *row = find_row(rows, n_rows, entry, &section_known);
-                if (!section_known)
-                        mistake(mistakes, entry->file, entry->line, entry->key, "there is no section [%s]", entry->section);
-                else if (!row)
-                        mistake(mistakes, entry->file, entry->line, entry->key, "there is no such key in [%s]", entry->section);
-                else if (choose_section(target, entry, mistakes))
-                        r = apply_row(row, target, entry, mistakes);
-        }
-        return r;
-}
-
-/* ---- a type --------------------------------------------------------------------------------------------------------- */
-
-void draft_type_done(DraftType *draft) {
-        free(draft->file);
-        free(draft->description);
-        free(draft->program);
-        free(draft->server_options);
-        clear_words(draft->arguments, &draft->n_arguments);
-        clear_words(draft->extra_files, &draft->n_extra_files);
-        clear_words(draft->calls, &draft->n_calls);
-        for (size_t i = 0; i < draft->n_rules; i++) {
-                clear_devices(&draft->rules[i]);
-                free(draft->rules[i].device_paths);
-                free(draft->rules[i].devices);
-                free(draft->rules[i].uids);
-                free(draft->rules[i].gids);
-                free(draft->rules[i].file);
-        }
-        if (draft->libraries)
-                clear_words(draft->libraries, &draft->n_libraries);
-        free(draft->libraries);
-        free(draft->filter);
-        free(draft->disabled);
-        *draft = (DraftType){0};
-}
-
-/* What no single key can say, and what has to be looked up. */
-static int complete(DraftType *draft, Mistakes *mistakes) {
-        const char *file = draft->file, *text = NULL, *unknown = NULL;
-        uint32_t line = draft->type.place.line;
-        int r;
-
-        if (!draft->program) {
-                if (mistakes->n == 0) /* else it may be there, and be what the message was about */
-                        mistake(mistakes, file, line, "Program", "is missing");
-                return 0;
-        }
-        for (size_t i = 0; i < draft->n_arguments; i++)
-                if (check_specifiers(draft->arguments[i], draft, &text) < 0)
-                        mistake(mistakes, file, line, "Arguments", "%s", text);
-        for (size_t i = 0; i < draft->n_rules; i++)
-                if ((draft->rules[i].rule.options & (POLICY_OPTION_SUID | POLICY_OPTION_DEV)) && !draft->rules[i].rule.administrator)
-                        mistake(mistakes, draft->rules[i].file, draft->rules[i].rule.place.line, "Options", "suid and dev also need Administrator=yes");
-        r = check_program(draft->program, &text);
-        if (r < 0) {
-                mistake(mistakes, file, line, "Program", "%s %s", draft->program, text);
-                return 0;
-        }
-        r = list_libraries(draft->program, &draft->libraries, &draft->n_libraries);
-        if (r < 0) {
-                mistake(mistakes, file, line, "Program", "the libraries of %s cannot be listed: %s", draft->program, strerror(-r));
-                return r == -ENOMEM ? r : 0;
-        }
-        r = server_filter_build(draft->type.hand_over == POLICY_HAND_OVER_FD, draft->calls, draft->n_calls, &draft->filter, &draft->n_filter, &unknown);
-        if (r == -ENOENT)
-                mistake(mistakes, file, line, "SystemCalls", "there is no system call %s", unknown);
-        else if (r < 0)
-                mistake(mistakes, file, line, "SystemCalls", "no filter can be made: %s", strerror(-r));
-        return r == -ENOMEM ? r : 0;
-}
-
-int draft_type(const TypeFiles *files, Mistakes *mistakes, DraftType *ret) {
-        Mistakes own = {.stream = mistakes->stream};
-        _cleanup_(entries_done) Entries entries = {0};
-        Target target = {.draft = ret};
-        int r;
-
-        *ret = (DraftType){
-                .type = {
-                        .hand_over = POLICY_HAND_OVER_FD,
-                        .max_open_files = 256,
-                        .max_processes = 64,
-                        .max_memory = 1ULL << 30,
-                        .oom_score = 200,
-                        .start_usec = 10 * USEC_PER_SEC,
-                        .init_usec = 10 * USEC_PER_SEC,
-                        .stop_usec = 20 * USEC_PER_SEC,
-                },
-        };
-        memcpy(ret->type.name, files->name, sizeof ret->type.name);
-        ret->file = strdup(files->n_files > 0 ? files->files[0] : files->name);
-        if (!ret->file)
-                return -ENOMEM;
-        if (files->n_files == 0 || file_is_mask(files->files[0]))
-                return -ENOENT; /* hidden, and its drop-ins with it */
-        r = read_entries(files, &own, &entries);
-        if (r < 0)
-                return r;
-        ret->type.place.line = 1;
-        r = apply_entries(&entries, type_rows, ELEMENTSOF(type_rows), &target, &own);
-        if (r >= 0)
-                r = complete(ret, &own);
-        ret->disabled = own.first;
-        mistakes->n += own.n;
-        return r >= 0 && own.n > 0 && !own.first ? -ENOMEM : r; /* without its reason the type would count as good */
-}
-
-/* ---- fused.conf ----------------------------------------------------------------------------------------------------- */
-
-void draft_main_done(DraftMain *draft) {
-        free(draft->limits_file);
-        for (size_t i = 0; i < draft->n_users; i++)
-                free(draft->users[i].file);
-        free(draft->users);
-        if (draft->manager_files)
-                clear_words(draft->manager_files, &draft->n_manager_files);
-        free(draft->manager_files);
-        *draft = (DraftMain){0};
-}
-
-static int compare_sections(const void *a, const void *b) {
-        const Entry *x = a, *y = b;
-
-        return strcmp(x->section, y->section); /* Limits before User, which begins with a copy of them */
-}
-
-int draft_main(const TypeFiles *files, Mistakes *mistakes, DraftMain *ret) {
-        _cleanup_(entries_done) Entries entries = {0};
-        const struct passwd *user;
-        Target target = {.main = ret};
-        int r;
-
-        *ret = (DraftMain){
-                .uid_first = DEFAULT_UID_FIRST,
-                .uid_count = DEFAULT_UID_COUNT,
-                .max_mounts = 4096,
-                .spares = 4,
-                .limits = {.max_mounts = 256, .max_pending = 16, .max_fds = 4096, .max_processes = 1024},
-        };
-        r = read_entries(files, mistakes, &entries);
-        if (r < 0)
-                return r;
-        if (entries.n > 0)
-                qsort(entries.rows, entries.n, sizeof *entries.rows, compare_sections);
-        for (size_t i = 0; i < entries.n; i++)
-                if (strcmp(entries.rows[i].section, "Limits") == 0) {
-                        free(ret->limits_file);
-                        ret->limits_file = strdup(entries.rows[i].file);
-                        ret->limits_line = entries.rows[i].line;
-                }
-        r = apply_entries(&entries, main_rows, ELEMENTSOF(main_rows), &target, mistakes);
-        if (r < 0)
-                return r;
-        if (ret->manager_uid == 0 && (user = getpwnam("fused")) && user->pw_uid != 0 && user->pw_gid != 0) {
-                ret->manager_uid = user->pw_uid;
-                ret->manager_gid = user->pw_gid;
-        }
-        if (ret->manager_uid == 0) /* not installed by a package: the first uid of the range, which no server gets then */
-                ret->manager_uid = ret->manager_gid = ret->uid_first;
-        return 0;
 }

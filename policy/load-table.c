@@ -206,7 +206,7 @@ int make_table(const DraftMain *main, const DraftType *types, size_t n_types, vo
                         .uid_first = main->uid_first,
                         .uid_count = main->uid_count,
                         .max_mounts = main->max_mounts,
-                        .spares = MIN_OF(main->spares, POLICY_SPARES_MAX),
+                        .spares = main->spares,
                         .limits = main->limits,
                         .limits_place.line = main->limits_line,
                         .manager_uid = main->manager_uid,

@@ -80,6 +80,10 @@ int parse_open_files(const char *text, uint32_t *ret, const char **ret_problem) 
         return parse_between(text, 8, 1048576, ret) < 0 ? problem("must be a number from 8 to 1048576", ret_problem) : 0;
 }
 
+int parse_spares(const char *text, uint32_t *ret, const char **ret_problem) {
+        return parse_between(text, 0, POLICY_SPARES_MAX, ret) < 0 ? problem("must be a number from 0 to 64", ret_problem) : 0;
+}
+
 int parse_oom_score(const char *text, uint32_t *ret, const char **ret_problem) {
         return parse_between(text, 0, 1000, ret) < 0 ? problem("must be a number from 0 to 1000", ret_problem) : 0;
 }

@@ -5,7 +5,8 @@
  * whoever maps it.
  *
  *   load-files.c    finds the files of each layer, reads them with libeconf into entries
- *   load-keys.c     one table of sections and keys: what each entry means for the draft of a type
+ *   load-draft.c    entries into the drafts of types and of fused.conf
+ *   load-keys.c     the tables of sections and keys: what each entry means
  *   load-values.c   the words of values: sizes, times, users, devices, options
  *   load-program.c  is the program fit to be run, and which libraries does it need
  *   load-table.c    drafts into one PolicyTable
@@ -120,6 +121,7 @@ int parse_count(const char *text, uint32_t *ret, const char **ret_problem) _must
 int parse_total(const char *text, uint32_t *ret, const char **ret_problem) _must_check_; /* likewise, but not 0 */
 int parse_processes(const char *text, uint32_t *ret, const char **ret_problem) _must_check_; /* "unlimited" is 0 */
 int parse_open_files(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
+int parse_spares(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_oom_score(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_bytes(const char *text, uint64_t *ret, const char **ret_problem) _must_check_; /* 512M, 1G */
 int parse_time(const char *text, uint64_t *ret_usec, const char **ret_problem) _must_check_; /* 10s, 500ms, 2min */

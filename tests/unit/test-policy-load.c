@@ -327,11 +327,11 @@ static const MistakeRow type_mistakes[] = {
         {"ReadOnly=true\n", ":4: ReadOnly: must be yes or no"},
         {"ReadOnly=\n", ":4: ReadOnly: must be yes or no"},
         {"ServerOptions=a,b\n", ":4: ServerOptions: must be words such as"},
-        {"Arguments=%x\n", ": Arguments: has an unknown specifier"},
-        {"Arguments=100%\n", ": Arguments: has an unknown specifier"},
-        {"Arguments=%s\n", ": Arguments: has %s, but there is no [Slot source]"},
-        {"Arguments=%{journal}\n[Slot source]\nRequired=no\n", ": Arguments: has %{NAME} with a name that is no slot"},
-        {"Arguments=%{source\n[Slot source]\nRequired=no\n", ": Arguments: has %{NAME} with a name that is no slot"},
+        {"Arguments=%x\n", ":4: Arguments: has an unknown specifier"},
+        {"Arguments=100%\n", ":4: Arguments: has an unknown specifier"},
+        {"Arguments=%s\n", ":4: Arguments: has %s, but there is no [Slot source]"},
+        {"Arguments=%{journal}\n[Slot source]\nRequired=no\n", ":4: Arguments: has %{NAME} with a name that is no slot"},
+        {"Arguments=%{source\n[Slot source]\nRequired=no\n", ":4: Arguments: has %{NAME} with a name that is no slot"},
         {"Arguments=1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5\n",
          ":4: Arguments: has too many words"},
         {"[Slot]\nAccept=file\n", ":5: Accept: section [Slot] is no good slot"},
@@ -341,8 +341,8 @@ static const MistakeRow type_mistakes[] = {
         {"[Slot a]\nAccept=\n", ":5: Accept: must be words out of"},
         {"[Slot a]\nRequired=maybe\n", ":5: Required: must be yes or no"},
         {"[Slot a]\nWritable=1\n", ":5: Writable: must be yes or no"},
-        {"[Sandbox]\nSystemCalls=+no_such_call\n", ": SystemCalls: there is no system call no_such_call"},
-        {"[Sandbox]\nSystemCalls=-no_such_call\n", ": SystemCalls: there is no system call no_such_call"},
+        {"[Sandbox]\nSystemCalls=+no_such_call\n", ":5: SystemCalls: there is no system call no_such_call"},
+        {"[Sandbox]\nSystemCalls=-no_such_call\n", ":5: SystemCalls: there is no system call no_such_call"},
         {"[Sandbox]\nSystemCalls=kill\n", ":5: SystemCalls: must be words such as"},
         {"[Sandbox]\nSystemCalls=+\n", ":5: SystemCalls: must be words such as"},
         {"[Sandbox]\nFiles=etc/passwd\n", ":5: Files: must be absolute paths"},
@@ -373,7 +373,7 @@ static const MistakeRow type_mistakes[] = {
         {"[Allow x]\nDevices=8:1:2\n", ":5: Devices: must be words such as"},
         {"[Allow x]\nDevices=loop:a.img\n", ":5: Devices: must be words such as"},
         {"[Allow x]\nOptions=nosuid\n", ":5: Options: names an option"},
-        {"[Allow x]\nOptions=suid\nUsers=root\n", ": Options: suid and dev also need Administrator=yes"},
+        {"[Allow x]\nOptions=suid\nUsers=root\n", ":5: Options: suid and dev also need Administrator=yes"},
         {"[Allow x]\nAdministrator=si\n", ":5: Administrator: must be yes or no"},
         {"[Allow]\nUsers=root\n", ":5: Users: section [Allow] is no good rule"},
         {"[Allow -x]\nUsers=root\n", ":5: Users: section [Allow -x] is no good rule"},
@@ -405,9 +405,9 @@ static const MistakeRow programs[] = {
         {"[Type]\nHandOver=fd\n", ":1: Program: is missing"},
         {"[Type]\nProgram=true\n", ":2: Program: must be an absolute path"},
         {"[Type]\nProgram=/bin/../bin/true\n", ":2: Program: must be an absolute path"},
-        {"[Type]\nProgram=/nonexistent/x\n", ":1: Program: /nonexistent/x does not exist; install it"},
-        {"[Type]\nProgram=/etc\n", ":1: Program: /etc is not an executable file"},
-        {"[Type]\nProgram=/etc/passwd\n", ":1: Program: /etc/passwd is not an executable file"},
+        {"[Type]\nProgram=/nonexistent/x\n", ":2: Program: /nonexistent/x does not exist; install it"},
+        {"[Type]\nProgram=/etc\n", ":2: Program: /etc is not an executable file"},
+        {"[Type]\nProgram=/etc/passwd\n", ":2: Program: /etc/passwd is not an executable file"},
         {"Program=" PROGRAM "\n", ":1: Program: there is no section []"},
 };
 
@@ -447,6 +447,13 @@ static void test_program_owner(void **state) {
                 assert_int_equal(check_program(path, &problem), rows[i].problem ? -EINVAL : 0);
                 assert_true(!rows[i].problem || strncmp(problem, rows[i].problem, strlen(rows[i].problem)) == 0);
         }
+        /* The drop-in that names it is what has to be corrected. */
+        put(place->low, "types/x.conf", "[Type]\nProgram=" PROGRAM "\n");
+        put(place->low, "types/x.conf.d/program.conf", "# other\n[Type]\nProgram=/nonexistent/x\n");
+        load(place);
+        expect_message(place, place->low, "types/x.conf.d/program.conf:3: Program: /nonexistent/x does not exist");
+        empty(place);
+        put(place->low, "program", "#!/bin/sh\n");
         /* A script: its interpreter would not be there. */
         char text[256];
         assert_int_equal(chown(path, 0, 0), 0);
@@ -454,7 +461,7 @@ static void test_program_owner(void **state) {
         (void) snprintf(text, sizeof text, "[Type]\nProgram=%s\n", path);
         put(place->low, "types/x.conf", text);
         load(place);
-        expect_message(place, place->low, "types/x.conf:1: Program: the libraries of ");
+        expect_message(place, place->low, "types/x.conf:2: Program: the libraries of ");
         assert_non_null(draft_of(place, "x")->disabled);
 }
 
@@ -488,6 +495,8 @@ static const MistakeRow main_mistakes[] = {
         {"[Supervisor]\nUids=1000\n", ":2: Uids: must be a range of uids"},
         {"[Supervisor]\nUids=1000-2000x\n", ":2: Uids: must be a range of uids"},
         {"[Supervisor]\nUids=-5--1\n", ":2: Uids: must be a range of uids"},
+        {"[Supervisor]\nUids=60000-70000\n", ":2: Uids: must be a range of uids"},
+        {"[Supervisor]\nSpares=65\n", ":2: Spares: must be a number from 0 to 64"},
         {"[Supervisor]\nManagerUser=root\n", ":2: ManagerUser: must be a user"},
         {"[Supervisor]\nManagerUser=no-such-user\n", ":2: ManagerUser: must be a user"},
         {"[Supervisor]\nMaxMounts=0\n", ":2: MaxMounts: must be a number above 0"},
