@@ -19,6 +19,8 @@ CALLS="fsopen fsconfig fsmount move_mount open_tree mount_setattr setns unshare 
 injected=0 refused=0 coped=0
 inject() { # CALL N TYPE SOURCE: 1 when the call was not made that often
         local call=$1 n=$2 status=0 tracer end
+        local manager
+        manager=$(manager_pid)
         : >"$T/strace"
         strace -qq -f -p "$FUSED_PID" -e trace="$call" -e signal=none -e inject="$call:error=ENOMEM:when=$n" -o "$T/strace" 2>"$T/strace.err" &
         tracer=$!
@@ -30,6 +32,11 @@ inject() { # CALL N TYPE SOURCE: 1 when the call was not made that often
         fi
         kill -INT $tracer; wait $tracer 2>/dev/null || true
         if [ $status -eq 0 ]; then fusectl umount "$T/mnt" || fusectl umount --lazy "$T/mnt"; fi
+        # A message to the manager that could not be sent ends the manager; what was live then stays, and is listed by the next.
+        if [ "$(manager_pid || true)" != "$manager" ]; then
+                wait_for "another manager" 10 control_answers
+                for left in $(fusectl --json list | json "' '.join(str(m['id']) for m in d if m['state'] == 'live')"); do fusectl umount "$left"; done
+        fi
         end=0
         grep -q INJECTED "$T/strace" || end=1
         if [ $end -eq 0 ]; then
