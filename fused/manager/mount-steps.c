@@ -208,6 +208,9 @@ static int start_conversation(Mount *mount, int socket_fd) {
                 .type = mount->type,
                 .server_options = mount->record.server_options,
                 .granted = granted_options(mount),
+                .owner_uid = mount->record.uid,
+                .owner_gid = mount->record.gid,
+                .owner_known = !mount->record.foreign_namespace,
                 .sync_init = mount->record.sync_init,
         };
 

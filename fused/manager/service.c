@@ -88,7 +88,7 @@ void service_reply_file(Service *service, int error, const char *path) {
  * the word for the mount point, and -o with the options that are the server's. */
 static int make_argv(const Service *service, int *ret_fd) {
         const ServiceParameters *parameters = &service->parameters;
-        char options[BROKER_OPTIONS_MAX + 8];
+        char options[BROKER_OPTIONS_MAX + 64];
         const char *words[5];
         _cleanup_free_ void *image = NULL;
         _cleanup_fd_ int fd = -EBADF;
@@ -100,6 +100,10 @@ static int make_argv(const Service *service, int *ret_fd) {
         words[n++] = SERVICE_MOUNTPOINT;
         (void) snprintf(options, sizeof options, "%s%s%s", parameters->granted.bits & POLICY_OPTION_RO ? "ro" : "rw",
                         *parameters->server_options ? "," : "", parameters->server_options);
+        if (parameters->owner_known && server_option_is_listed(policy_string(parameters->table, parameters->type->server_options), "owner=")) {
+                size_t have = strlen(options);
+                (void) snprintf(options + have, sizeof options - have, ",owner=%u:%u", parameters->owner_uid, parameters->owner_gid);
+        }
         words[n++] = "-o";
         words[n++] = options;
 
@@ -176,7 +180,7 @@ void service_ask_for_mount(Service *service) {
 }
 
 void service_superblock_made(Service *service) {
-        if (service->state != SERVICE_ASKED)
+        if (service->state != SERVICE_ASKED || service->said_goodbye) /* it has had its answer, and may have hung up */
                 return;
         service_reply(service, 0);
         if (service->state != SERVICE_DEAD)

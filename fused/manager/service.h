@@ -36,6 +36,9 @@ typedef struct ServiceParameters {
         const char *server_options;
         uint32_t slots[POLICY_SLOTS_MAX]; /* BrokerSlotKind */
         MountOptions granted;
+        uid_t owner_uid;  /* the caller, for a server that says by ServerOptions=owner= that it wants to know... */
+        gid_t owner_gid;
+        bool owner_known; /* ...and whose ids mean the same to it: not from another user namespace */
         bool sync_init; /* FUSE_INIT is answered inside the mount call: MOUNT is answered before it */
 } ServiceParameters;
 
