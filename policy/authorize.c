@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The decision. Default: no. A rule must match the user, the kind of source, the device, and grant every option that is not
- * harmless; among the rules that do not, the one that came furthest gives the reason. See authorize.h. */
+/* The decision. Default: no. A rule must match the user, the kind of source, the device, and grant every option that is
+ * not harmless; among the rules that do not, the one that came furthest gives the reason. See authorize.h. */
 
 #include "policy/authorize.h"
 
@@ -15,27 +15,48 @@ typedef struct RefusalRow {
 
 static const RefusalRow refusal_rows[_REFUSAL_MAX] = {
         [REFUSAL_NONE] = {"", "allowed", ""},
-        [REFUSAL_NO_SUCH_TYPE] = {"no-such-type", "there is no such type", "'fusectl types' lists those that there are"},
-        [REFUSAL_TYPE_DISABLED] = {"type-disabled", "the definition of this type has a mistake", "correct the file and send fused a SIGHUP"},
-        [REFUSAL_NO_RULE] = {"no-rule", "no rule allows this user to mount this type", "an [Allow] section of the type that names the user or one of its groups"},
-        [REFUSAL_SOURCE_KIND] = {"source-kind", "this kind of source is not allowed here", "another kind of source, or Accept= of the slot and Sources= of a rule for this user that name it"},
-        [REFUSAL_DEVICE] = {"device", "this device is not allowed for this user", "a rule for this user whose Devices= matches the device"},
-        [REFUSAL_OPTION] = {"option", "a mount option is not allowed", "leave the option out, or Options= of a rule for this user that names it (suid and dev also need Administrator=yes)"},
-        [REFUSAL_SLOT_MISSING] = {"slot-missing", "something that this type needs was not given", "give a source, or bind the slot with -o slot.NAME=PATH; 'fusectl types' shows the slots"},
-        [REFUSAL_SLOT_UNKNOWN] = {"slot-unknown", "this type has no such slot", "'fusectl types' shows the slots of the type"},
+        [REFUSAL_NO_SUCH_TYPE] = {"no-such-type", "there is no such type",
+                "'fusectl types' lists those that there are"},
+        [REFUSAL_TYPE_DISABLED] = {"type-disabled", "the definition of this type has a mistake",
+                "correct the file and send fused a SIGHUP"},
+        [REFUSAL_NO_RULE] = {"no-rule", "no rule allows this user to mount this type",
+                "an [Allow] section of the type that names the user or one of its groups"},
+        [REFUSAL_SOURCE_KIND] = {"source-kind", "this kind of source is not allowed here",
+                "another kind of source, or Accept= of the slot and Sources= of a rule for this user that name it"},
+        [REFUSAL_DEVICE] = {"device", "this device is not allowed for this user",
+                "a rule for this user whose Devices= matches the device"},
+        [REFUSAL_OPTION] = {"option", "a mount option is not allowed",
+                "leave the option out, or Options= of a rule for this user that names it (suid and dev also need "
+                "Administrator=yes)"},
+        [REFUSAL_SLOT_MISSING] = {"slot-missing", "something that this type needs was not given",
+                "give a source, or bind the slot with -o slot.NAME=PATH; 'fusectl types' shows the slots"},
+        [REFUSAL_SLOT_UNKNOWN] = {"slot-unknown", "this type has no such slot",
+                "'fusectl types' shows the slots of the type"},
         [REFUSAL_DEVICE_BUSY] = {"device-busy", "the device is in use", "unmount or close what holds it"},
         [REFUSAL_DEVICE_READ_ONLY] = {"device-read-only", "the device cannot be written", "mount with -o ro"},
         [REFUSAL_DEVICE_EMPTY] = {"device-empty", "the device has no medium", "insert or attach one"},
-        [REFUSAL_BAD_FD] = {"bad-fd", "a descriptor is not what it should be", "pass a regular file opened for reading and writing (for reading with ro), a directory opened for reading, or a block device"},
-        [REFUSAL_MOUNTPOINT] = {"mountpoint", "the mount point is not the caller's own directory or file", "a directory that you own"},
-        [REFUSAL_MOUNTPOINT_FS] = {"mountpoint-fs", "fused does not mount on this kind of file system", "a mount point on a disk file system or tmpfs, or --detached"},
-        [REFUSAL_NAMESPACE] = {"namespace", "the caller's namespaces cannot be used", "map the caller's user and group in its user namespace; on kernels before 6.5 call from the host's namespaces"},
-        [REFUSAL_TREE] = {"tree", "the file system of this directory cannot be handed over", "a directory on a file system with idmapped mounts (ext4, xfs, btrfs, tmpfs since Linux 6.3)"},
-        [REFUSAL_QUOTA_MOUNTS] = {"quota-mounts", "too many mounts", "unmount something, or raise MaxMounts= in fused.conf"},
-        [REFUSAL_QUOTA_PENDING] = {"quota-pending", "too many mounts are being made at the same time", "wait for them, or raise MaxPending= in fused.conf"},
-        [REFUSAL_QUOTA_FDS] = {"quota-fds", "too many descriptors are held", "unmount something, or raise MaxFds= in fused.conf"},
-        [REFUSAL_QUOTA_PROCESSES] = {"quota-processes", "too many server processes", "unmount something, or raise MaxProcesses= in fused.conf"},
-        [REFUSAL_QUOTA_TOTAL] = {"quota-total", "the supervisor has no room for another mount", "raise MaxMounts= or Uids= in the section [Supervisor] of fused.conf"},
+        [REFUSAL_BAD_FD] = {"bad-fd", "a descriptor is not what it should be",
+                "pass a regular file opened for reading and writing (for reading with ro), a directory opened for "
+                "reading, or a block device"},
+        [REFUSAL_MOUNTPOINT] = {"mountpoint", "the mount point is not the caller's own directory or file",
+                "a directory that you own"},
+        [REFUSAL_MOUNTPOINT_FS] = {"mountpoint-fs", "fused does not mount on this kind of file system",
+                "a mount point on a disk file system or tmpfs, or --detached"},
+        [REFUSAL_NAMESPACE] = {"namespace", "the caller's namespaces cannot be used",
+                "map the caller's user and group in its user namespace; on kernels before 6.5 call from the host's "
+                "namespaces"},
+        [REFUSAL_TREE] = {"tree", "the file system of this directory cannot be handed over",
+                "a directory on a file system with idmapped mounts (ext4, xfs, btrfs, tmpfs since Linux 6.3)"},
+        [REFUSAL_QUOTA_MOUNTS] = {"quota-mounts", "too many mounts",
+                "unmount something, or raise MaxMounts= in fused.conf"},
+        [REFUSAL_QUOTA_PENDING] = {"quota-pending", "too many mounts are being made at the same time",
+                "wait for them, or raise MaxPending= in fused.conf"},
+        [REFUSAL_QUOTA_FDS] = {"quota-fds", "too many descriptors are held",
+                "unmount something, or raise MaxFds= in fused.conf"},
+        [REFUSAL_QUOTA_PROCESSES] = {"quota-processes", "too many server processes",
+                "unmount something, or raise MaxProcesses= in fused.conf"},
+        [REFUSAL_QUOTA_TOTAL] = {"quota-total", "the supervisor has no room for another mount",
+                "raise MaxMounts= or Uids= in the section [Supervisor] of fused.conf"},
 };
 
 static const RefusalRow *refusal_row(Refusal refusal) {
@@ -76,22 +97,26 @@ static bool user_matches(const PolicyTable *table, const PolicyRule *rule, const
         return false;
 }
 
-static bool device_matches(const PolicyTable *table, const PolicyDevice *device, dev_t wanted, const AuthorizeDevices *devices) {
+static bool device_matches(const PolicyTable *table, const PolicyDevice *device, dev_t wanted,
+                           const AuthorizeDevices *devices) {
         switch ((PolicyDeviceKind) device->kind) {
         case POLICY_DEVICE_NUMBER:
                 return (device->major == POLICY_ID_ANY || device->major == major(wanted)) &&
                        (device->minor == POLICY_ID_ANY || device->minor == minor(wanted));
         case POLICY_DEVICE_PATH:
-                return devices && devices->path_is_device(devices->userdata, policy_string(table, device->path), wanted) > 0;
+                return devices &&
+                       devices->path_is_device(devices->userdata, policy_string(table, device->path), wanted) > 0;
         case POLICY_DEVICE_LOOP:
-                return devices && devices->loop_is_backed_by(devices->userdata, wanted, policy_string(table, device->path)) > 0;
+                return devices &&
+                       devices->loop_is_backed_by(devices->userdata, wanted, policy_string(table, device->path)) > 0;
         case _POLICY_DEVICE_KIND_MAX:
                 break;
         }
         return false;
 }
 
-static bool any_device_matches(const PolicyTable *table, const PolicyRule *rule, dev_t wanted, const AuthorizeDevices *devices) {
+static bool any_device_matches(const PolicyTable *table, const PolicyRule *rule, dev_t wanted,
+                               const AuthorizeDevices *devices) {
         for (uint32_t i = 0; i < rule->devices.count; i++)
                 if (device_matches(table, policy_device(table, rule, i), wanted, devices))
                         return true;
@@ -99,8 +124,8 @@ static bool any_device_matches(const PolicyTable *table, const PolicyRule *rule,
 }
 
 /* What this rule says; a rule of an administrator grants suid and dev only if it names them as well. */
-static Refusal apply_rule(const PolicyTable *table, const PolicyRule *rule, const AuthorizeRequest *request, const AuthorizeDevices *devices,
-                          uint32_t options, uint32_t *ret_offending) {
+static Refusal apply_rule(const PolicyTable *table, const PolicyRule *rule, const AuthorizeRequest *request,
+                          const AuthorizeDevices *devices, uint32_t options, uint32_t *ret_offending) {
         const uint32_t administrators = POLICY_OPTION_SUID | POLICY_OPTION_DEV;
         uint32_t granted = rule->options | _POLICY_OPTION_HARMLESS;
 
@@ -116,11 +141,12 @@ static Refusal apply_rule(const PolicyTable *table, const PolicyRule *rule, cons
         return *ret_offending ? REFUSAL_OPTION : REFUSAL_NONE;
 }
 
-void policy_authorize(const PolicyTable *table, const PolicyType *type, const AuthorizeRequest *request, const AuthorizeDevices *devices,
-                      AuthorizeResult *ret) {
+void policy_authorize(const PolicyTable *table, const PolicyType *type, const AuthorizeRequest *request,
+                      const AuthorizeDevices *devices, AuthorizeResult *ret) {
         uint32_t options = request->options;
 
-        if (options & POLICY_OPTION_ALLOW_OTHER) /* others' access is then checked by the kernel, not by the server's good will */
+        /* Others' access is then checked by the kernel, not by the server's good will. */
+        if (options & POLICY_OPTION_ALLOW_OTHER)
                 options |= POLICY_OPTION_DEFAULT_PERMISSIONS;
         if (type->read_only)
                 options |= POLICY_OPTION_RO;
@@ -136,7 +162,8 @@ void policy_authorize(const PolicyTable *table, const PolicyType *type, const Au
                 Refusal refusal = apply_rule(table, rule, request, devices, options, &offending);
 
                 if (refusal == REFUSAL_NONE) {
-                        *ret = (AuthorizeResult){.place = rule->place, .options = options, .administrator = rule->administrator};
+                        *ret = (AuthorizeResult){
+                                .place = rule->place, .options = options, .administrator = rule->administrator};
                         return;
                 }
                 if (refusal > ret->refusal)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The one decision: may this caller mount this type on this source with these options? Used by the broker to enforce and
- * to explain; pure but for the two device questions, which go through a vtable so that tests need no device. */
+/* The one decision: may this caller mount this type on this source with these options? Used by the broker to enforce
+ * and to explain; pure but for the two device questions, which go through a vtable so that tests need no device. */
 
 #include "policy/policy-table.h"
 
@@ -22,13 +22,13 @@ typedef enum Refusal {
         REFUSAL_BAD_FD,           /* wrong kind of fd: not a regular file, O_PATH, no write access, ... */
         REFUSAL_MOUNTPOINT,       /* not a directory or file, or not the caller's own */
         REFUSAL_MOUNTPOINT_FS,    /* on a file system where fused does not mount (FUSE, procfs, sysfs, cgroup) */
-        REFUSAL_NAMESPACE,        /* the caller's namespaces cannot be used (ids not mapped, or not known on this kernel) */
-        REFUSAL_TREE,             /* the tree's file system cannot be idmapped */
-        REFUSAL_QUOTA_MOUNTS,     /* per-user limits */
+        REFUSAL_NAMESPACE,    /* the caller's namespaces cannot be used (ids not mapped, or not known on this kernel) */
+        REFUSAL_TREE,         /* the tree's file system cannot be idmapped */
+        REFUSAL_QUOTA_MOUNTS, /* per-user limits */
         REFUSAL_QUOTA_PENDING,
         REFUSAL_QUOTA_FDS,
         REFUSAL_QUOTA_PROCESSES,
-        REFUSAL_QUOTA_TOTAL,      /* the supervisor's own limit, or no uid left for a server */
+        REFUSAL_QUOTA_TOTAL, /* the supervisor's own limit, or no uid left for a server */
         _REFUSAL_MAX,
         _REFUSAL_INVALID = -EINVAL,
 } Refusal;

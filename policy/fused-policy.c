@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* fused-policy: reads the policy files and writes the table. Started by the broker, as nobody; also by hand, to check files:
+/* fused-policy: reads the policy files and writes the table. Started by the broker, as nobody; also by hand, to check:
  *
  *     fused-policy --policy DIR --manager /usr/libexec/fused/fused-manager
  */
@@ -32,7 +32,9 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
         };
         int c;
 
-        *ret = (Arguments){.output_fd = -1, .directories = calloc((size_t) argc + ELEMENTSOF(built_in_layers), sizeof *ret->directories)};
+        *ret = (Arguments){
+                .output_fd = -1,
+                .directories = calloc((size_t) argc + ELEMENTSOF(built_in_layers), sizeof *ret->directories)};
         if (!ret->directories)
                 return -ENOMEM;
         while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
@@ -117,7 +119,8 @@ static int run(const Arguments *arguments) {
         if (r >= 0)
                 r = list_libraries(arguments->manager, &main_draft.manager_files, &main_draft.n_manager_files);
         if (r == -EACCES || r == -ENOENT)
-                fprintf(stderr, "fused-policy: %s: %s (its directories must be searchable by everybody)\n", arguments->manager, strerror(-r));
+                fprintf(stderr, "fused-policy: %s: %s (its directories must be searchable by everybody)\n",
+                        arguments->manager, strerror(-r));
         if (r >= 0)
                 r = read_types(arguments, &mistakes, &types);
         free(mistakes.first);
@@ -136,12 +139,12 @@ int main(int argc, char **argv) {
         Arguments arguments;
         int r;
 
-        /* Other processes of nobody must neither trace this one nor find the table below its /proc/PID/fd. The installed file
-         * cannot be read by nobody, for the same reason: so that it holds from the first instruction. */
+        /* Other processes of nobody must neither trace this one nor find the table below its /proc/PID/fd. The
+         * installed file cannot be read by nobody, for the same reason: so that it holds from the first instruction. */
         (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         r = parse_arguments(argc, argv, &arguments);
         if (r >= 0 && arguments.output_fd >= 0)
-                r = fd_set_cloexec(arguments.output_fd, true); /* the dynamic loader that lists libraries has no use for it */
+                r = fd_set_cloexec(arguments.output_fd, true); /* not for the dynamic loader that lists libraries */
         if (r < 0)
                 fputs("usage: fused-policy [--output-fd N] [--policy DIR]... --manager PROGRAM\n", stderr);
         else {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Entries into drafts: which slot, rule or user a section is about, the defaults, and what no single key can say. See load.h. */
+/* Entries into drafts: which slot, rule or user a section is about, the defaults, and what no single key can say. */
 
 #include <pwd.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #define DEFAULT_UID_FIRST 0x70000000U /* far from what useradd, systemd (61184-65519, 524288-) and subuid give away */
 #define DEFAULT_UID_COUNT 65536U
 
-/* ---- sections with a name ------------------------------------------------------------------------------------------- */
+/* ---- sections with a name ---------------------------------------------------------------------------------------- */
 
 static PolicySlot *slot_named(DraftType *draft, const char *name, const char **ret_problem) {
         for (size_t i = 0; i < draft->n_slots; i++)
@@ -21,7 +21,8 @@ static PolicySlot *slot_named(DraftType *draft, const char *name, const char **r
         }
         /* "source" is always the first, whatever the order in the file. */
         size_t at = strcmp(name, "source") == 0 ? 0 : draft->n_slots;
-        memmove(&draft->slots[at + 1 < POLICY_SLOTS_MAX ? at + 1 : at], &draft->slots[at], (draft->n_slots - at) * sizeof draft->slots[0]);
+        memmove(&draft->slots[at + 1 < POLICY_SLOTS_MAX ? at + 1 : at], &draft->slots[at],
+                (draft->n_slots - at) * sizeof draft->slots[0]);
         draft->n_slots++;
         draft->slots[at] = (PolicySlot){.sources = POLICY_SOURCE_FILE, .required = 1};
         memcpy(draft->slots[at].name, name, strlen(name) + 1);
@@ -82,7 +83,8 @@ static bool choose_section(Target *target, const Entry *entry, Mistakes *mistake
                 text = "takes no name";
         }
         if (!ok)
-                mistake(mistakes, entry->file, entry->line, entry->key, "section [%s%s%s] %s", entry->section, *entry->name ? " " : "", entry->name, text);
+                mistake(mistakes, entry->file, entry->line, entry->key, "section [%s%s%s] %s", entry->section,
+                        *entry->name ? " " : "", entry->name, text);
         return ok;
 }
 
@@ -94,16 +96,18 @@ static int apply_entries(const Entries *entries, Target *target, Mistakes *mista
                 bool section_known;
                 const KeyRow *row = find_row(target, entry, &section_known);
                 if (!section_known)
-                        mistake(mistakes, entry->file, entry->line, entry->key, "there is no section [%s]", entry->section);
+                        mistake(mistakes, entry->file, entry->line, entry->key, "there is no section [%s]",
+                                entry->section);
                 else if (!row)
-                        mistake(mistakes, entry->file, entry->line, entry->key, "there is no such key in [%s]", entry->section);
+                        mistake(mistakes, entry->file, entry->line, entry->key, "there is no such key in [%s]",
+                                entry->section);
                 else if (choose_section(target, entry, mistakes))
                         r = apply_row(row, target, entry, mistakes);
         }
         return r;
 }
 
-/* ---- a type --------------------------------------------------------------------------------------------------------- */
+/* ---- a type ------------------------------------------------------------------------------------------------------ */
 
 void draft_type_done(DraftType *draft) {
         free(draft->file);
@@ -139,7 +143,8 @@ static KeyPlace place_of(const Entries *entries, const DraftType *draft, const c
                          const char *key) {
         for (size_t i = 0; i < entries->n; i++) {
                 const Entry *entry = &entries->rows[i];
-                if (strcmp(entry->section, section) == 0 && strcmp(entry->name, name) == 0 && strcmp(entry->key, key) == 0)
+                if (strcmp(entry->section, section) == 0 && strcmp(entry->name, name) == 0 &&
+                    strcmp(entry->key, key) == 0)
                         return (KeyPlace){entry->file, entry->line};
         }
         return (KeyPlace){draft->file, draft->type.place.line};
@@ -159,7 +164,8 @@ static void compare_keys(const DraftType *draft, const Entries *entries, Mistake
                 const PolicyRule *rule = &draft->rules[i].rule;
                 if ((rule->options & administrators) && !rule->administrator) {
                         KeyPlace place = place_of(entries, draft, "Allow", rule->name, "Options");
-                        mistake(mistakes, place.file, place.line, "Options", "suid and dev also need Administrator=yes");
+                        mistake(mistakes, place.file, place.line, "Options",
+                                "suid and dev also need Administrator=yes");
                 }
         }
 }
@@ -237,7 +243,7 @@ int draft_type(const TypeFiles *files, Mistakes *mistakes, DraftType *ret) {
         return r >= 0 && own.n > 0 && !own.first ? -ENOMEM : r; /* without its reason the type would count as good */
 }
 
-/* ---- fused.conf ----------------------------------------------------------------------------------------------------- */
+/* ---- fused.conf -------------------------------------------------------------------------------------------------- */
 
 void draft_main_done(DraftMain *draft) {
         free(draft->limits_file);
@@ -287,7 +293,8 @@ int draft_main(const TypeFiles *files, Mistakes *mistakes, DraftMain *ret) {
                 ret->manager_uid = user->pw_uid;
                 ret->manager_gid = user->pw_gid;
         }
-        if (ret->manager_uid == 0) /* not installed by a package: the first uid of the range, which no server gets then */
+        /* Not installed by a package: the first uid of the range, which no server gets then. */
+        if (ret->manager_uid == 0)
                 ret->manager_uid = ret->manager_gid = ret->uid_first;
         return 0;
 }

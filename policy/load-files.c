@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which files there are, and what stands in them. A file of a higher layer replaces one of the same name below it; an empty
- * one hides it. Parsing is libeconf's. Only files that root alone can change are read: whoever can write one could mount. */
+/* Which files there are, and what stands in them. A file of a higher layer replaces one of the same name below it; an
+ * empty one hides it. Parsing is libeconf's. Only files that root alone can change are read: whoever can write one
+ * could mount. */
 
 #include <dirent.h>
 #include <libeconf.h>
@@ -33,7 +34,7 @@ void mistake(Mistakes *mistakes, const char *file, uint32_t line, const char *ke
                 mistakes->first = whole;
 }
 
-/* ---- finding -------------------------------------------------------------------------------------------------------- */
+/* ---- finding ----------------------------------------------------------------------------------------------------- */
 
 void type_files_done(TypeFiles *files) {
         for (size_t i = 0; i < files->n_files; i++)
@@ -67,7 +68,8 @@ static int add_layered(TypeFiles *files, char *path) {
 static int is_conf(const struct dirent *entry) {
         size_t length = strlen(entry->d_name);
 
-        return length > strlen(SUFFIX) && entry->d_name[0] != '.' && strcmp(entry->d_name + length - strlen(SUFFIX), SUFFIX) == 0;
+        return length > strlen(SUFFIX) && entry->d_name[0] != '.' &&
+               strcmp(entry->d_name + length - strlen(SUFFIX), SUFFIX) == 0;
 }
 
 static void list_free(struct dirent **list, int n) {
@@ -77,7 +79,8 @@ static void list_free(struct dirent **list, int n) {
 }
 
 /* The *.conf of one directory, sorted, through found(). */
-static int scan(const char *directory, Mistakes *mistakes, int (*found)(void *userdata, const char *directory, const char *name), void *userdata) {
+static int scan(const char *directory, Mistakes *mistakes,
+                int (*found)(void *userdata, const char *directory, const char *name), void *userdata) {
         struct dirent **list = NULL;
         int n, r = 0;
 
@@ -109,15 +112,18 @@ static int compare_base_names(const void *a, const void *b) {
         return strcmp(base_name(*(char *const *) a), base_name(*(char *const *) b));
 }
 
-/* The main file (the highest layer's) first, then the drop-ins of all layers by base name. stem: "types/ext4" or "fused". */
-static int find_files(const char *const *directories, size_t n, const char *stem, Mistakes *mistakes, TypeFiles *files) {
+/* The main file (the highest layer's) first, then the drop-ins of all layers by base name. stem: "types/ext4" or
+ * "fused". */
+static int find_files(const char *const *directories, size_t n, const char *stem, Mistakes *mistakes,
+                      TypeFiles *files) {
         TypeFiles drop_ins = {0};
         int r = 0;
 
         for (size_t i = 0; i < n && r >= 0; i++) {
                 char *path _cleanup_free_ = NULL, *directory _cleanup_free_ = NULL;
                 struct stat st;
-                if (asprintf(&path, "%s/%s" SUFFIX, directories[i], stem) < 0 || asprintf(&directory, "%s/%s" SUFFIX ".d", directories[i], stem) < 0)
+                if (asprintf(&path, "%s/%s" SUFFIX, directories[i], stem) < 0 ||
+                    asprintf(&directory, "%s/%s" SUFFIX ".d", directories[i], stem) < 0)
                         return -ENOMEM;
                 if (stat(path, &st) == 0) {
                         r = add_layered(files, path);
@@ -158,7 +164,8 @@ static int add_type(void *userdata, const char *directory, const char *name) {
         if (!name_is_good(type)) {
                 char *path _cleanup_free_ = NULL;
                 if (asprintf(&path, "%s/%s", directory, name) >= 0)
-                        mistake(list->mistakes, path, 0, NULL, "a type's name has at most %d characters of a-z 0-9 . _ -", POLICY_NAME_MAX - 1);
+                        mistake(list->mistakes, path, 0, NULL,
+                                "a type's name has at most %d characters of a-z 0-9 . _ -", POLICY_NAME_MAX - 1);
                 return 0;
         }
         for (size_t i = 0; i < list->n; i++)
@@ -208,7 +215,7 @@ int find_main(const char *const *directories, size_t n, Mistakes *mistakes, Type
         return find_files(directories, n, "fused", mistakes, ret);
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static void entry_done(Entry *entry) {
         free(entry->file);
@@ -229,7 +236,8 @@ static bool same_key(const Entry *a, const Entry *b) {
         return strcmp(a->section, b->section) == 0 && strcmp(a->name, b->name) == 0 && strcmp(a->key, b->key) == 0;
 }
 
-static int entries_add(Entries *entries, const char *file, uint32_t line, const char *group, const char *key, const char *value) {
+static int entries_add(Entries *entries, const char *file, uint32_t line, const char *group, const char *key,
+                       const char *value) {
         const char *space = strchr(group, ' ');
         Entry entry = {
                 .file = strdup(file),
@@ -272,7 +280,8 @@ static void econf_arrayp(char ***array) {
 }
 
 /* Calls found() for each section, and for what stands before the first one (NULL). */
-static int for_groups(econf_file *parsed, int (*found)(void *userdata, econf_file *parsed, const char *group), void *userdata) {
+static int for_groups(econf_file *parsed, int (*found)(void *userdata, econf_file *parsed, const char *group),
+                      void *userdata) {
         _cleanup_(econf_arrayp) char **groups = NULL;
         size_t n = 0;
         int r;
@@ -339,7 +348,8 @@ static int read_group(void *userdata, econf_file *parsed, const char *group) {
                         mistake(reading->mistakes, reading->file, (uint32_t) value->line_number, key,
                                 "is set twice in this section, or the next line is neither a section nor a KEY=VALUE");
                 else
-                        r = entries_add(reading->entries, reading->file, (uint32_t) value->line_number, group ? group : "", key,
+                        r = entries_add(reading->entries, reading->file, (uint32_t) value->line_number,
+                                        group ? group : "", key,
                                         value->values && value->values[0] ? value->values[0] : "");
                 econf_freeExtValue(value);
         }
@@ -396,8 +406,8 @@ static int read_file(const char *path, Mistakes *mistakes, Entries *entries) {
                 mistake(mistakes, path, (uint32_t) line, NULL, "%s", econf_errString(e));
                 return 0;
         }
-        /* libeconf 0.5 does not list a key whose name is also that of the line before it, in the section above. It finds it
-         * when asked, so each section is asked for every name. */
+        /* libeconf 0.5 does not list a key whose name is also that of the line before it, in the section above. It
+         * finds it when asked, so each section is asked for every name. */
         r = for_groups(parsed, collect_keys, &reading);
         return r < 0 ? r : for_groups(parsed, read_group, &reading);
 }
@@ -406,7 +416,8 @@ int read_entries(const TypeFiles *files, Mistakes *mistakes, Entries *ret) {
         int r = 0;
 
         *ret = (Entries){0};
-        (void) setenv("ECONF_JOIN_SAME_ENTRIES", "1", 1); /* a key that is set twice has two values then, and not just the first */
+        /* A key that is set twice has two values then, and not just the first. */
+        (void) setenv("ECONF_JOIN_SAME_ENTRIES", "1", 1);
         for (size_t i = 0; i < files->n_files && r >= 0; i++)
                 r = read_file(files->files[i], mistakes, ret);
         return r;

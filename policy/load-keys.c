@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What each key means: one table for types, one for fused.conf. See load-keys.h, and fused-types(5) and fused.conf(5), which a
- * test compares with the tables. */
+/* What each key means: one table for types, one for fused.conf. See load-keys.h, and fused-types(5) and fused.conf(5),
+ * which a test compares with the tables. */
 
 #include "policy/load-keys.h"
 
@@ -29,7 +29,7 @@ struct KeyRow {
         size_t offset;
 };
 
-/* ---- what is more than a number ------------------------------------------------------------------------------------- */
+/* ---- what is more than a number ---------------------------------------------------------------------------------- */
 
 static int set_string(char **string, const char *value) {
         char *copy = strdup(value);
@@ -139,7 +139,8 @@ static int apply_server_options(Target *target, const Entry *entry, const char *
 }
 
 static int apply_hand_over(Target *target, const Entry *entry, const char **ret_problem) {
-        static const char *const names[_POLICY_HAND_OVER_MAX] = {[POLICY_HAND_OVER_SERVICE] = "service", [POLICY_HAND_OVER_FD] = "fd"};
+        static const char *const names[_POLICY_HAND_OVER_MAX] = {
+                [POLICY_HAND_OVER_SERVICE] = "service", [POLICY_HAND_OVER_FD] = "fd"};
 
         for (uint32_t i = 0; i < ELEMENTSOF(names); i++)
                 if (strcmp(entry->value, names[i]) == 0) {
@@ -150,7 +151,8 @@ static int apply_hand_over(Target *target, const Entry *entry, const char **ret_
         return -EINVAL;
 }
 
-static int apply_ids(const Entry *entry, int (*parse)(const char *, uint32_t *), uint32_t **ids, size_t *n, const char **ret_problem) {
+static int apply_ids(const Entry *entry, int (*parse)(const char *, uint32_t *), uint32_t **ids, size_t *n,
+                     const char **ret_problem) {
         static char unknown[128]; /* of the last mistake; printed before the next */
         char *copy _cleanup_free_ = strdup(entry->value), *cursor = copy, *word;
 
@@ -167,7 +169,10 @@ static int apply_ids(const Entry *entry, int (*parse)(const char *, uint32_t *),
                 *ids = list;
                 int r = parse(word, &list[*n]);
                 if (r < 0) {
-                        (void) snprintf(unknown, sizeof unknown, r == -ENOENT ? "there is no '%.64s' on this host; use a number, or leave it out" : "'%.64s' is no name, number or *", word);
+                        (void) snprintf(unknown, sizeof unknown,
+                                        r == -ENOENT ? "there is no '%.64s' on this host; use a number, or leave it out"
+                                                     : "'%.64s' is no name, number or *",
+                                        word);
                         *ret_problem = unknown;
                         return -EINVAL;
                 }
@@ -221,9 +226,10 @@ static int apply_uids(Target *target, const Entry *entry, const char **ret_probl
         unsigned long first, last;
         char rest;
 
-        if (sscanf(entry->value, "%lu-%lu%c", &first, &last, &rest) != 2 || first < 1000 || last < first || last >= UINT32_MAX - 1 ||
-            (first <= OVERFLOW_ID && last >= OVERFLOW_ID)) {
-                *ret_problem = "must be a range of uids such as 1879048192-1879113727, none below 1000, and without 65534";
+        if (sscanf(entry->value, "%lu-%lu%c", &first, &last, &rest) != 2 || first < 1000 || last < first ||
+            last >= UINT32_MAX - 1 || (first <= OVERFLOW_ID && last >= OVERFLOW_ID)) {
+                *ret_problem =
+                        "must be a range of uids such as 1879048192-1879113727, none below 1000, and without 65534";
                 return -EINVAL;
         }
         target->main->uid_first = (uint32_t) first;
@@ -243,10 +249,12 @@ static int apply_manager_user(Target *target, const Entry *entry, const char **r
         return 0;
 }
 
-/* ---- the tables ----------------------------------------------------------------------------------------------------- */
+/* ---- the tables -------------------------------------------------------------------------------------------------- */
 
-#define NUMBER32(section, key, parse, in, Struct, field) {section, key, .parse32 = parse, .where = in, .offset = offsetof(Struct, field)}
-#define NUMBER64(section, key, parse, in, Struct, field) {section, key, .parse64 = parse, .where = in, .offset = offsetof(Struct, field)}
+#define NUMBER32(section, key, parse, in, Struct, field)                                                               \
+        { section, key, .parse32 = parse, .where = in, .offset = offsetof(Struct, field) }
+#define NUMBER64(section, key, parse, in, Struct, field)                                                               \
+        { section, key, .parse64 = parse, .where = in, .offset = offsetof(Struct, field) }
 
 static const KeyRow type_rows[] = {
         {"Type", "Description", .apply = apply_description},

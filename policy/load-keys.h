@@ -7,7 +7,8 @@
 
 typedef struct KeyRow KeyRow;
 
-/* What the entries are applied to: either draft or main is set, and the part of it that the entry's section names. All borrowed. */
+/* What the entries are applied to: either draft or main is set, and the part of it that the entry's section names. All
+ * borrowed. */
 typedef struct Target {
         DraftType *draft;
         DraftMain *main;

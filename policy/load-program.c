@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Programs: may this file be started as a server, and what else must be in its root. The dynamic loader itself is asked for the
- * libraries ("ld.so --list"), as only it knows; it maps files and runs nothing of them. */
+/* Programs: may this file be started as a server, and what else must be in its root. The dynamic loader itself is asked
+ * for the libraries ("ld.so --list"), as only it knows; it maps files and runs nothing of them. */
 
 #include <elf.h>
 #include <fcntl.h>
@@ -24,7 +24,9 @@ int check_program(const char *path, const char **ret_problem) {
         struct stat st;
 
         if (stat(path, &st) < 0)
-                *ret_problem = errno == ENOENT ? "does not exist; install it" : "cannot be looked at (its directories must be searchable by everybody)";
+                *ret_problem = errno == ENOENT
+                                       ? "does not exist; install it"
+                                       : "cannot be looked at (its directories must be searchable by everybody)";
         else if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
                 *ret_problem = "is not an executable file";
         else if (st.st_uid != 0 || (st.st_mode & 022))
@@ -44,16 +46,19 @@ static int read_interpreter(const char *path, char *buffer, size_t size) {
         fd = RET_NERRNO(open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY));
         if (fd < 0)
                 return fd;
-        if (pread(fd, &header, sizeof header, 0) != (ssize_t) sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+        if (pread(fd, &header, sizeof header, 0) != (ssize_t) sizeof header ||
+            memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
                 return -ENOEXEC; /* a script: its interpreter would have to be in the root as well */
         buffer[0] = 0;
         for (unsigned i = 0; i < header.e_phnum; i++) {
                 ElfW(Phdr) program;
-                if (pread(fd, &program, sizeof program, (off_t) (header.e_phoff + i * sizeof program)) != (ssize_t) sizeof program)
+                if (pread(fd, &program, sizeof program, (off_t) (header.e_phoff + i * sizeof program)) !=
+                    (ssize_t) sizeof program)
                         return -ENOEXEC;
                 if (program.p_type != PT_INTERP)
                         continue;
-                if (program.p_filesz == 0 || program.p_filesz > size || pread(fd, buffer, program.p_filesz, (off_t) program.p_offset) != (ssize_t) program.p_filesz ||
+                if (program.p_filesz == 0 || program.p_filesz > size ||
+                    pread(fd, buffer, program.p_filesz, (off_t) program.p_offset) != (ssize_t) program.p_filesz ||
                     buffer[program.p_filesz - 1] != 0)
                         return -ENOEXEC;
                 return 0;
@@ -160,7 +165,8 @@ int list_libraries(const char *path, char ***ret, size_t *ret_n) {
         r = run_loader(interpreter, path, output, LIST_MAX);
         if (r < 0)
                 return r;
-        /* "\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)": the path is the word that begins with a slash, if there is one */
+        /* "\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)": the path is the word that begins with a slash, if
+         * there is one */
         for (cursor = output; (line = strsep(&cursor, "\n"));) {
                 const char *arrow = strstr(line, "=> ");
                 const char *file = arrow ? arrow + 3 : line + strspn(line, "\t ");
@@ -171,5 +177,7 @@ int list_libraries(const char *path, char ***ret, size_t *ret_n) {
                         return r;
         }
         /* So that the dynamic loader finds them where a configured directory is all that leads there. */
-        return access("/etc/ld.so.cache", R_OK) == 0 ? add_path(ret, ret_n, "/etc/ld.so.cache", strlen("/etc/ld.so.cache")) : 0;
+        return access("/etc/ld.so.cache", R_OK) == 0
+                       ? add_path(ret, ret_n, "/etc/ld.so.cache", strlen("/etc/ld.so.cache"))
+                       : 0;
 }

@@ -18,7 +18,8 @@ typedef struct Builder {
 } Builder;
 
 static void rows_done(Builder *b) {
-        Rows *const all[] = {&b->types, &b->arguments, &b->slots, &b->rules, &b->devices, &b->ids, &b->files, &b->users, &b->filters, &b->strings};
+        Rows *const all[] = {&b->types, &b->arguments, &b->slots, &b->rules,   &b->devices,
+                             &b->ids,   &b->files,     &b->users, &b->filters, &b->strings};
 
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
                 free(all[i]->data);
@@ -173,8 +174,10 @@ static int lay_out(Builder *b, void **ret, size_t *ret_size) {
                 const Rows *rows;
                 PolicyArray *array;
         } parts[] = {
-                {&b->types, &b->table.types}, {&b->arguments, &b->table.arguments}, {&b->slots, &b->table.slots}, {&b->rules, &b->table.rules},
-                {&b->devices, &b->table.devices}, {&b->ids, &b->table.ids}, {&b->files, &b->table.files}, {&b->users, &b->table.users},
+                {&b->types, &b->table.types},     {&b->arguments, &b->table.arguments},
+                {&b->slots, &b->table.slots},     {&b->rules, &b->table.rules},
+                {&b->devices, &b->table.devices}, {&b->ids, &b->table.ids},
+                {&b->files, &b->table.files},     {&b->users, &b->table.users},
                 {&b->filters, &b->table.filters}, {&b->strings, &b->table.strings},
         };
         size_t size = ALIGN_TO(sizeof(PolicyTable), 8);
@@ -193,7 +196,8 @@ static int lay_out(Builder *b, void **ret, size_t *ret_size) {
         memcpy(data, &b->table, sizeof b->table);
         for (size_t i = 0; i < ELEMENTSOF(parts); i++)
                 if (parts[i].rows->count > 0)
-                        memcpy(data + parts[i].array->offset, parts[i].rows->data, (size_t) parts[i].rows->count * parts[i].rows->row_size);
+                        memcpy(data + parts[i].array->offset, parts[i].rows->data,
+                               (size_t) parts[i].rows->count * parts[i].rows->row_size);
         *ret = data;
         *ret_size = size;
         return 0;
@@ -212,9 +216,15 @@ int make_table(const DraftMain *main, const DraftType *types, size_t n_types, vo
                         .manager_uid = main->manager_uid,
                         .manager_gid = main->manager_gid,
                 },
-                .types.row_size = sizeof(PolicyType), .arguments.row_size = sizeof(uint32_t), .slots.row_size = sizeof(PolicySlot),
-                .rules.row_size = sizeof(PolicyRule), .devices.row_size = sizeof(PolicyDevice), .ids.row_size = sizeof(uint32_t),
-                .files.row_size = sizeof(PolicyFile), .users.row_size = sizeof(PolicyUser), .filters.row_size = sizeof(struct sock_filter),
+                .types.row_size = sizeof(PolicyType),
+                .arguments.row_size = sizeof(uint32_t),
+                .slots.row_size = sizeof(PolicySlot),
+                .rules.row_size = sizeof(PolicyRule),
+                .devices.row_size = sizeof(PolicyDevice),
+                .ids.row_size = sizeof(uint32_t),
+                .files.row_size = sizeof(PolicyFile),
+                .users.row_size = sizeof(PolicyUser),
+                .filters.row_size = sizeof(struct sock_filter),
                 .strings.row_size = 1,
         };
         int r;

@@ -73,15 +73,20 @@ int parse_processes(const char *text, uint32_t *ret, const char **ret_problem) {
                 *ret = 0;
                 return 0;
         }
-        return parse_between(text, 1, 4194304, ret) < 0 ? problem("must be a number from 1 to 4194304, or unlimited", ret_problem) : 0;
+        return parse_between(text, 1, 4194304, ret) < 0
+                       ? problem("must be a number from 1 to 4194304, or unlimited", ret_problem)
+                       : 0;
 }
 
 int parse_open_files(const char *text, uint32_t *ret, const char **ret_problem) {
-        return parse_between(text, 8, 1048576, ret) < 0 ? problem("must be a number from 8 to 1048576", ret_problem) : 0;
+        return parse_between(text, 8, 1048576, ret) < 0 ? problem("must be a number from 8 to 1048576", ret_problem)
+                                                        : 0;
 }
 
 int parse_spares(const char *text, uint32_t *ret, const char **ret_problem) {
-        return parse_between(text, 0, POLICY_SPARES_MAX, ret) < 0 ? problem("must be a number from 0 to 64", ret_problem) : 0;
+        return parse_between(text, 0, POLICY_SPARES_MAX, ret) < 0
+                       ? problem("must be a number from 0 to 64", ret_problem)
+                       : 0;
 }
 
 int parse_oom_score(const char *text, uint32_t *ret, const char **ret_problem) {
@@ -110,7 +115,8 @@ static int parse_with_unit(const char *text, const Unit *units, size_t n, uint64
 }
 
 int parse_bytes(const char *text, uint64_t *ret, const char **ret_problem) {
-        static const Unit units[] = {{"", 1}, {"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30}, {"T", 1ULL << 40}};
+        static const Unit units[] = {
+                {"", 1}, {"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30}, {"T", 1ULL << 40}};
 
         if (strcmp(text, "unlimited") == 0) {
                 *ret = 0;
@@ -122,7 +128,8 @@ int parse_bytes(const char *text, uint64_t *ret, const char **ret_problem) {
 }
 
 int parse_time(const char *text, uint64_t *ret_usec, const char **ret_problem) {
-        static const Unit units[] = {{"ms", USEC_PER_MSEC}, {"s", USEC_PER_SEC}, {"", USEC_PER_SEC}, {"min", 60 * USEC_PER_SEC}};
+        static const Unit units[] = {
+                {"ms", USEC_PER_MSEC}, {"s", USEC_PER_SEC}, {"", USEC_PER_SEC}, {"min", 60 * USEC_PER_SEC}};
 
         if (parse_with_unit(text, units, ELEMENTSOF(units), 3600 * USEC_PER_SEC, ret_usec) < 0 || *ret_usec == 0)
                 return problem("must be a time of at most an hour, with ms, s or min", ret_problem);
@@ -156,7 +163,10 @@ static int add_source(const char *word, uint32_t *bits) {
         static const struct {
                 const char *name;
                 uint32_t bit;
-        } sources[] = {{"none", POLICY_SOURCE_NONE}, {"file", POLICY_SOURCE_FILE}, {"device", POLICY_SOURCE_DEVICE}, {"tree", POLICY_SOURCE_TREE}};
+        } sources[] = {{"none", POLICY_SOURCE_NONE},
+                       {"file", POLICY_SOURCE_FILE},
+                       {"device", POLICY_SOURCE_DEVICE},
+                       {"tree", POLICY_SOURCE_TREE}};
 
         for (size_t i = 0; i < ELEMENTSOF(sources); i++)
                 if (strcmp(word, sources[i].name) == 0) {
@@ -169,7 +179,9 @@ static int add_source(const char *word, uint32_t *bits) {
 int parse_sources(const char *text, uint32_t *ret, const char **ret_problem) {
         int r = for_words(text, add_source, ret);
 
-        return r == -EINVAL || (r == 0 && *ret == 0) ? problem("must be words out of file, device, tree and none", ret_problem) : r;
+        return r == -EINVAL || (r == 0 && *ret == 0)
+                       ? problem("must be words out of file, device, tree and none", ret_problem)
+                       : r;
 }
 
 static int add_option(const char *word, uint32_t *bits) {
@@ -257,12 +269,15 @@ int parse_device(const char *text, PolicyDevice *ret, char **ret_path, const cha
                 path = text + strlen(dev);
                 star = strchr(path, '*');
                 if (!*path || strstr(path, "..") || (star && star[1]))
-                        return problem("names a device that is not below /dev, or has a '*' that is not its last character", ret_problem);
+                        return problem(
+                                "names a device that is not below /dev, or has a '*' that is not its last character",
+                                ret_problem);
         } else if (strncmp(text, loop, strlen(loop)) == 0) {
                 ret->kind = POLICY_DEVICE_LOOP;
                 path = text + strlen(loop) - 1;
         } else if (parse_device_number(text, ret) < 0)
-                return problem("must be words such as /dev/disk/by-id/usb-*, 8:16, 7:* or loop:/srv/image", ret_problem);
+                return problem("must be words such as /dev/disk/by-id/usb-*, 8:16, 7:* or loop:/srv/image",
+                               ret_problem);
         *ret_path = strdup(path);
         return *ret_path ? 0 : -ENOMEM;
 }
@@ -294,7 +309,8 @@ int check_specifiers(const char *word, const DraftType *draft, const char **ret_
                         continue;
                 }
                 if (c == 0 || !strchr("sdmo%", c))
-                        return problem("has an unknown specifier; they are %s, %{SLOT}, %d, %m, %o and %%", ret_problem);
+                        return problem("has an unknown specifier; they are %s, %{SLOT}, %d, %m, %o and %%",
+                                       ret_problem);
                 p += 2;
         }
         return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The inside of fused-policy: files -> entries -> drafts -> table. Runs without privilege; what it makes is validated again by
- * whoever maps it.
+/* The inside of fused-policy: files -> entries -> drafts -> table. Runs without privilege; what it makes is validated
+ * again by whoever maps it.
  *
  *   load-files.c    finds the files of each layer, reads them with libeconf into entries
  *   load-draft.c    entries into the drafts of types and of fused.conf
@@ -16,7 +16,7 @@
 
 #include "policy/policy-table.h"
 
-/* ---- entries -------------------------------------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------------------------------------- */
 
 typedef struct Entry { /* one "Key=value" */
         char *file;    /* owned, as are the others */
@@ -38,7 +38,8 @@ typedef struct Mistakes {
         unsigned n;
         char *first;  /* owned; NULL if there was none */
 } Mistakes;
-void mistake(Mistakes *mistakes, const char *file, uint32_t line, const char *key, const char *format, ...) _printf_(5, 6);
+void mistake(Mistakes *mistakes, const char *file, uint32_t line, const char *key, const char *format, ...)
+        _printf_(5, 6);
 
 typedef struct TypeFiles { /* the files that make one type, in the order in which they apply */
         char name[POLICY_NAME_MAX];
@@ -47,15 +48,17 @@ typedef struct TypeFiles { /* the files that make one type, in the order in whic
 } TypeFiles;
 
 /* directories: the layers, lowest first. Missing ones are skipped, unreadable ones reported. */
-int find_types(const char *const *directories, size_t n, Mistakes *mistakes, TypeFiles **ret, size_t *ret_n) _must_check_;
-int find_main(const char *const *directories, size_t n, Mistakes *mistakes, TypeFiles *ret) _must_check_; /* fused.conf */
+int find_types(const char *const *directories, size_t n, Mistakes *mistakes, TypeFiles **ret,
+               size_t *ret_n) _must_check_;
+int find_main(const char *const *directories, size_t n, Mistakes *mistakes,
+              TypeFiles *ret) _must_check_; /* fused.conf */
 void type_files_done(TypeFiles *files);
 /* Reads all of them; a later entry of the same section, name and key replaces an earlier one. Mistakes are reported. */
 int read_entries(const TypeFiles *files, Mistakes *mistakes, Entries *ret) _must_check_;
 void entries_done(Entries *entries);
 bool file_is_mask(const char *path); /* empty, or a link to /dev/null */
 
-/* ---- drafts --------------------------------------------------------------------------------------------------------- */
+/* ---- drafts ------------------------------------------------------------------------------------------------------ */
 
 typedef struct DraftRule {
         PolicyRule rule; /* its ranges are filled in when the table is made */
@@ -114,7 +117,7 @@ void draft_type_done(DraftType *draft);
 int draft_main(const TypeFiles *files, Mistakes *mistakes, DraftMain *ret) _must_check_;
 void draft_main_done(DraftMain *draft);
 
-/* ---- values: 0 or -EINVAL, with *ret_problem a static text that says what would be right ---------------------------- */
+/* ---- values: 0 or -EINVAL, with *ret_problem a static text that says what would be right ------------------------- */
 
 int parse_yes_no(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_count(const char *text, uint32_t *ret, const char **ret_problem) _must_check_; /* "unlimited" is UINT32_MAX */
@@ -134,16 +137,19 @@ int parse_device(const char *text, PolicyDevice *ret, char **ret_path, const cha
 int check_specifiers(const char *word, const DraftType *draft, const char **ret_problem) _must_check_;
 bool name_is_good(const char *name); /* of a type, slot or rule */
 
-/* ---- programs and filters ------------------------------------------------------------------------------------------- */
+/* ---- programs and filters ---------------------------------------------------------------------------------------- */
 
 /* A regular file that belongs to root, is executable, and only root can write. */
 int check_program(const char *path, const char **ret_problem) _must_check_;
 /* The program itself, its dynamic loader and libraries, as absolute paths: what ld.so --list says. Bounded in time. */
 int list_libraries(const char *path, char ***ret, size_t *ret_n) _must_check_;
 
-/* calls: "+name" or "-name" on top of the built-in list. -ENOENT: *ret_unknown names a call that libseccomp does not know. */
-int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n, const char **ret_unknown) _must_check_;
+/* calls: "+name" or "-name" on top of the built-in list. -ENOENT: *ret_unknown names a call that libseccomp does not
+ * know. */
+int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
+                        const char **ret_unknown) _must_check_;
 
-/* ---- the table ------------------------------------------------------------------------------------------------------ */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
-int make_table(const DraftMain *main, const DraftType *types, size_t n_types, void **ret, size_t *ret_size) _must_check_;
+int make_table(const DraftMain *main, const DraftType *types, size_t n_types, void **ret,
+               size_t *ret_size) _must_check_;

@@ -19,9 +19,15 @@ const OptionRow option_rows[] = {
         {.name = "dirsync", .set = POLICY_OPTION_DIRSYNC, .ms_flag = MS_DIRSYNC, .fsconfig = "dirsync"},
         {.name = "noatime", .set = POLICY_OPTION_NOATIME, .ms_flag = MS_NOATIME, .attribute = MOUNT_ATTR_NOATIME},
         {.name = "atime", .clear = POLICY_OPTION_NOATIME},
-        {.name = "nodiratime", .set = POLICY_OPTION_NODIRATIME, .ms_flag = MS_NODIRATIME, .attribute = MOUNT_ATTR_NODIRATIME},
+        {.name = "nodiratime",
+         .set = POLICY_OPTION_NODIRATIME,
+         .ms_flag = MS_NODIRATIME,
+         .attribute = MOUNT_ATTR_NODIRATIME},
         {.name = "diratime", .clear = POLICY_OPTION_NODIRATIME},
-        {.name = "nosymfollow", .set = POLICY_OPTION_NOSYMFOLLOW, .ms_flag = MS_NOSYMFOLLOW, .attribute = MOUNT_ATTR_NOSYMFOLLOW},
+        {.name = "nosymfollow",
+         .set = POLICY_OPTION_NOSYMFOLLOW,
+         .ms_flag = MS_NOSYMFOLLOW,
+         .attribute = MOUNT_ATTR_NOSYMFOLLOW},
         {.name = "symfollow", .clear = POLICY_OPTION_NOSYMFOLLOW},
         {.name = "default_permissions", .set = POLICY_OPTION_DEFAULT_PERMISSIONS, .fsconfig = "default_permissions"},
         {.name = "allow_other", .set = POLICY_OPTION_ALLOW_OTHER, .fsconfig = "allow_other"},
@@ -40,7 +46,8 @@ static const struct {
         size_t offset;
         uint32_t min, max;
 } value_rows[] = {
-        {POLICY_OPTION_MAX_READ, offsetof(MountOptions, max_read), 4096, 1U << 30}, /* the kernel raises less than a page to one */
+        /* the kernel raises less than a page to one */
+        {POLICY_OPTION_MAX_READ, offsetof(MountOptions, max_read), 4096, 1U << 30},
         {POLICY_OPTION_BLKSIZE, offsetof(MountOptions, blksize), 512, 65536},
 };
 
@@ -61,7 +68,8 @@ static int parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *
 static int set_value(const OptionRow *row, const char *text, MountOptions *options) {
         for (size_t i = 0; i < ELEMENTSOF(value_rows); i++)
                 if (value_rows[i].bit == row->set)
-                        return parse_number(text, value_rows[i].min, value_rows[i].max, (uint32_t *) ((char *) options + value_rows[i].offset));
+                        return parse_number(text, value_rows[i].min, value_rows[i].max,
+                                            (uint32_t *) ((char *) options + value_rows[i].offset));
         return -EINVAL;
 }
 
@@ -108,7 +116,8 @@ void mount_options_format(const MountOptions *options, char *buffer, size_t size
 
         assert(size >= 256); /* all of the table's words together are shorter */
         have = (size_t) snprintf(buffer, size, "%s%s%s", options->bits & POLICY_OPTION_RO ? "ro" : "rw",
-                                 options->bits & POLICY_OPTION_SUID ? "" : ",nosuid", options->bits & POLICY_OPTION_DEV ? "" : ",nodev");
+                                 options->bits & POLICY_OPTION_SUID ? "" : ",nosuid",
+                                 options->bits & POLICY_OPTION_DEV ? "" : ",nodev");
         for (size_t i = 0; i < n_option_rows; i++) {
                 const OptionRow *row = &option_rows[i];
                 if (!row->set || row->set == POLICY_OPTION_RO || !(options->bits & row->set))
@@ -116,7 +125,8 @@ void mount_options_format(const MountOptions *options, char *buffer, size_t size
                 have += (size_t) snprintf(buffer + have, size - have, ",%s", row->name);
                 if (row->set == POLICY_OPTION_MAX_READ || row->set == POLICY_OPTION_BLKSIZE)
                         have += (size_t) snprintf(buffer + have, size - have, "%u",
-                                                  row->set == POLICY_OPTION_MAX_READ ? options->max_read : options->blksize);
+                                                  row->set == POLICY_OPTION_MAX_READ ? options->max_read
+                                                                                     : options->blksize);
         }
 }
 
@@ -137,7 +147,8 @@ bool server_option_is_listed(const char *server_options, const char *word) {
         while (*server_options) {
                 size_t length = strcspn(server_options, ",");
                 bool has_value = length > 0 && server_options[length - 1] == '=';
-                bool matches = has_value ? strncmp(word, server_options, length) == 0 : strlen(word) == length && memcmp(word, server_options, length) == 0;
+                bool matches = has_value ? strncmp(word, server_options, length) == 0
+                                         : strlen(word) == length && memcmp(word, server_options, length) == 0;
 
                 if (length > 0 && matches)
                         return !strpbrk(word, ",\\"); /* one word stays one word for whoever splits it again */

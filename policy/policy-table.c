@@ -11,7 +11,7 @@
 
 #include "base/fd.h"
 
-/* ---- validation ----------------------------------------------------------------------------------------------------- */
+/* ---- validation -------------------------------------------------------------------------------------------------- */
 
 typedef struct View {
         const char *data;
@@ -46,8 +46,9 @@ static bool name_is_valid(const char name[static POLICY_NAME_MAX]) {
 }
 
 static bool slot_is_valid(const View *view, const PolicySlot *slot) {
-        return name_is_valid(slot->name) && slot->sources != 0 && !(slot->sources & ~(uint32_t) _POLICY_SOURCE_ALL) && slot->required <= 1 &&
-               slot->writable <= 1 && string_fits(view, slot->path) && *(const char *) (view->data + view->table->strings.offset + slot->path) == '/';
+        return name_is_valid(slot->name) && slot->sources != 0 && !(slot->sources & ~(uint32_t) _POLICY_SOURCE_ALL) &&
+               slot->required <= 1 && slot->writable <= 1 && string_fits(view, slot->path) &&
+               *(const char *) (view->data + view->table->strings.offset + slot->path) == '/';
 }
 
 static bool device_is_valid(const View *view, const PolicyDevice *device) {
@@ -68,17 +69,19 @@ static bool type_is_valid(const View *view, const PolicyType *type) {
 
         if (!name_is_valid(type->name) || type->hand_over >= _POLICY_HAND_OVER_MAX || type->read_only > 1)
                 return false;
-        if (!string_fits(view, type->description) || !string_fits(view, type->disabled) || !string_fits(view, type->place.file) ||
-            !string_fits(view, type->program) || !string_fits(view, type->server_options))
+        if (!string_fits(view, type->description) || !string_fits(view, type->disabled) ||
+            !string_fits(view, type->place.file) || !string_fits(view, type->program) ||
+            !string_fits(view, type->server_options))
                 return false;
-        if (!range_fits(type->arguments, table->arguments) || !range_fits(type->slots, table->slots) || !range_fits(type->rules, table->rules) ||
-            !range_fits(type->files, table->files) || !range_fits(type->filter, table->filters))
+        if (!range_fits(type->arguments, table->arguments) || !range_fits(type->slots, table->slots) ||
+            !range_fits(type->rules, table->rules) || !range_fits(type->files, table->files) ||
+            !range_fits(type->filter, table->filters))
                 return false;
         if (type->slots.count > POLICY_SLOTS_MAX || type->filter.count > POLICY_FILTER_MAX)
                 return false;
         /* What a usable type cannot do without. */
-        return type->disabled != 0 || (type->program != 0 && type->filter.count > 0 && type->start_usec > 0 && type->init_usec > 0 &&
-                                       type->stop_usec > 0 && type->max_open_files > 0);
+        return type->disabled != 0 || (type->program != 0 && type->filter.count > 0 && type->start_usec > 0 &&
+                                       type->init_usec > 0 && type->stop_usec > 0 && type->max_open_files > 0);
 }
 
 #define CHECK_ROWS(view, array, Type, is_valid)                                              \
@@ -95,7 +98,8 @@ static bool argument_is_valid(const View *view, const uint32_t *argument) {
 }
 
 static bool file_is_valid(const View *view, const PolicyFile *file) {
-        return string_fits(view, file->path) && *(const char *) (view->data + view->table->strings.offset + file->path) == '/' && file->flags == 0;
+        return string_fits(view, file->path) &&
+               *(const char *) (view->data + view->table->strings.offset + file->path) == '/' && file->flags == 0;
 }
 
 static bool user_is_valid(const View *view, const PolicyUser *user) {
@@ -106,37 +110,45 @@ static bool layout_is_valid(const View *view) {
         const PolicyTable *table = view->table;
         const char *strings;
 
-        if (!array_fits(view, table->types, sizeof(PolicyType)) || !array_fits(view, table->arguments, sizeof(uint32_t)) ||
-            !array_fits(view, table->slots, sizeof(PolicySlot)) || !array_fits(view, table->rules, sizeof(PolicyRule)) ||
-            !array_fits(view, table->devices, sizeof(PolicyDevice)) || !array_fits(view, table->ids, sizeof(uint32_t)) ||
-            !array_fits(view, table->files, sizeof(PolicyFile)) || !array_fits(view, table->users, sizeof(PolicyUser)) ||
+        if (!array_fits(view, table->types, sizeof(PolicyType)) ||
+            !array_fits(view, table->arguments, sizeof(uint32_t)) ||
+            !array_fits(view, table->slots, sizeof(PolicySlot)) ||
+            !array_fits(view, table->rules, sizeof(PolicyRule)) ||
+            !array_fits(view, table->devices, sizeof(PolicyDevice)) ||
+            !array_fits(view, table->ids, sizeof(uint32_t)) || !array_fits(view, table->files, sizeof(PolicyFile)) ||
+            !array_fits(view, table->users, sizeof(PolicyUser)) ||
             !array_fits(view, table->filters, sizeof(struct sock_filter)) || !array_fits(view, table->strings, 1))
                 return false;
         strings = rows(view, table->strings);
-        return table->types.count <= POLICY_TYPES_MAX && table->strings.count > 0 && strings[0] == 0 && strings[table->strings.count - 1] == 0;
+        return table->types.count <= POLICY_TYPES_MAX && table->strings.count > 0 && strings[0] == 0 &&
+               strings[table->strings.count - 1] == 0;
 }
 
 int policy_table_validate(const void *data, size_t size) {
         const View view = {.data = data, .size = size, .table = data};
         const PolicyTable *table = data;
 
-        if (size < sizeof(PolicyTable) || size > POLICY_TABLE_MAX_SIZE || (uintptr_t) data % 8 != 0 || table->magic != POLICY_TABLE_MAGIC ||
-            table->size != size || !layout_is_valid(&view))
+        if (size < sizeof(PolicyTable) || size > POLICY_TABLE_MAX_SIZE || (uintptr_t) data % 8 != 0 ||
+            table->magic != POLICY_TABLE_MAGIC || table->size != size || !layout_is_valid(&view))
                 return -EBADMSG;
-        if (table->uid_count == 0 || table->uid_first == 0 || table->uid_first > UINT32_MAX - table->uid_count || table->max_mounts == 0 || table->spares > POLICY_SPARES_MAX ||
-            table->manager_uid == 0 || table->manager_gid == 0 || table->manager_uid == UINT32_MAX || table->manager_gid == UINT32_MAX)
+        if (table->uid_count == 0 || table->uid_first == 0 || table->uid_first > UINT32_MAX - table->uid_count ||
+            table->max_mounts == 0 || table->spares > POLICY_SPARES_MAX || table->manager_uid == 0 ||
+            table->manager_gid == 0 || table->manager_uid == UINT32_MAX || table->manager_gid == UINT32_MAX)
                 return -EBADMSG; /* nothing that is started from this table may be root */
         if (!string_fits(&view, table->limits_place.file) || !range_fits(table->manager_files, table->files))
                 return -EBADMSG;
-        if (!CHECK_ROWS(&view, table->arguments, uint32_t, argument_is_valid) || !CHECK_ROWS(&view, table->slots, PolicySlot, slot_is_valid) ||
-            !CHECK_ROWS(&view, table->devices, PolicyDevice, device_is_valid) || !CHECK_ROWS(&view, table->rules, PolicyRule, rule_is_valid) ||
-            !CHECK_ROWS(&view, table->files, PolicyFile, file_is_valid) || !CHECK_ROWS(&view, table->users, PolicyUser, user_is_valid) ||
+        if (!CHECK_ROWS(&view, table->arguments, uint32_t, argument_is_valid) ||
+            !CHECK_ROWS(&view, table->slots, PolicySlot, slot_is_valid) ||
+            !CHECK_ROWS(&view, table->devices, PolicyDevice, device_is_valid) ||
+            !CHECK_ROWS(&view, table->rules, PolicyRule, rule_is_valid) ||
+            !CHECK_ROWS(&view, table->files, PolicyFile, file_is_valid) ||
+            !CHECK_ROWS(&view, table->users, PolicyUser, user_is_valid) ||
             !CHECK_ROWS(&view, table->types, PolicyType, type_is_valid))
                 return -EBADMSG;
         return 0;
 }
 
-/* ---- look-ups on a validated table ---------------------------------------------------------------------------------- */
+/* ---- look-ups on a validated table ------------------------------------------------------------------------------- */
 
 static const void *row(const PolicyTable *table, PolicyArray array, size_t row_size, uint32_t index) {
         assert(index < array.count);
@@ -214,7 +226,7 @@ const PolicyLimits *policy_limits(const PolicyTable *table, uid_t uid, PolicyPla
         return limits;
 }
 
-/* ---- a mapped table ------------------------------------------------------------------------------------------------- */
+/* ---- a mapped table ---------------------------------------------------------------------------------------------- */
 
 struct Policy {
         unsigned n_ref;

@@ -3,13 +3,14 @@
 
 /* The policy table: what the policy files say, digested.
  *
- * fused-policy (unprivileged, started by the broker at start and on SIGHUP) reads the files and writes this table into a
- * memfd; the broker seals and validates it once (policy_table_validate) and both broker and manager map it read-only.
+ * fused-policy (unprivileged, started by the broker at start and on SIGHUP) reads the files and writes this table into
+ * a memfd; the broker seals and validates it once (policy_table_validate) and both broker and manager map it read-only.
  * Neither of them ever parses a configuration file.
  *
- * Layout: one PolicyTable, followed by the arrays that it names by byte offset. Every array is 8-byte aligned, every string is
- * a byte offset into the string pool and is NUL-terminated inside it; offset 0 is the empty string. Rows name other rows
- * by (first, count) in the global array of their kind. All integers are in host order: writer and readers are one machine.
+ * Layout: one PolicyTable, followed by the arrays that it names by byte offset. Every array is 8-byte aligned, every
+ * string is a byte offset into the string pool and is NUL-terminated inside it; offset 0 is the empty string. Rows name
+ * other rows by (first, count) in the global array of their kind. All integers are in host order: writer and readers
+ * are one machine.
  *
  *   +--------------+-------+-----------+-------+-------+---------+-----------+-------+-------+---------+---------+
  *   | PolicyTable  | types | arguments | slots | rules | devices | ids (u32) | files | users | filters | strings |
@@ -138,7 +139,7 @@ typedef struct PolicyFile { /* a file in the sandbox root, bound read-only from 
 typedef struct PolicyType {
         char name[POLICY_NAME_MAX];
         uint32_t description; /* string */
-        uint32_t disabled;    /* string: why this type is not available, naming file, line and key; 0 = it is available */
+        uint32_t disabled; /* string: why this type is not available, naming file, line and key; 0 = it is available */
         PolicyPlace place;
         uint32_t hand_over;
         uint32_t read_only;   /* bool: ro is always added */
@@ -159,10 +160,10 @@ typedef struct PolicyType {
         uint64_t stop_usec;      /* unmount -> the server has exited; then it is killed */
 } PolicyType;
 
-/* Specifiers in arguments: %s the path of slot "source"; %{NAME} the path of slot NAME; %d "/dev/fd/N" of the mounted FUSE
- * device (libfuse >= 3.3); %m "/mnt", an empty directory: for programs (libfuse 2) that open /dev/fuse and call mount(2)
- * themselves, which the agent answers; %o the comma-separated options for the program ("ro" or "rw" first); %% a percent sign.
- * A word that is just "%o" never vanishes. */
+/* Specifiers in arguments: %s the path of slot "source"; %{NAME} the path of slot NAME; %d "/dev/fd/N" of the mounted
+ * FUSE device (libfuse >= 3.3); %m "/mnt", an empty directory: for programs (libfuse 2) that open /dev/fuse and call
+ * mount(2) themselves, which the agent answers; %o the comma-separated options for the program ("ro" or "rw" first); %%
+ * a percent sign. A word that is just "%o" never vanishes. */
 
 typedef struct PolicyTable {
         uint64_t magic;
@@ -189,14 +190,15 @@ typedef struct PolicyTable {
         PolicyArray strings;
 } PolicyTable;
 
-/* Checks that data[0..size) is a table in which every offset, range, enum and string is in bounds, so that the accessors
- * below need no further check. Pure; fuzzed. Returns 0 or -EBADMSG. */
+/* Checks that data[0..size) is a table in which every offset, range, enum and string is in bounds, so that the
+ * accessors below need no further check. Pure; fuzzed. Returns 0 or -EBADMSG. */
 int policy_table_validate(const void *data, size_t size) _must_check_;
 
 /* Accessors on a validated table; they return pointers into it (borrowed, as long as the mapping lives). */
 const char *policy_string(const PolicyTable *table, uint32_t offset);
 const PolicyType *policy_type(const PolicyTable *table, uint32_t index); /* NULL if out of range */
-const PolicyType *policy_type_by_name(const PolicyTable *table, const char *name, uint32_t *ret_index); /* NULL if none */
+const PolicyType *policy_type_by_name(const PolicyTable *table, const char *name,
+                                      uint32_t *ret_index); /* NULL if none */
 const PolicySlot *policy_slot(const PolicyTable *table, const PolicyType *type, uint32_t i);
 const PolicyRule *policy_rule(const PolicyTable *table, const PolicyType *type, uint32_t i);
 const PolicyDevice *policy_device(const PolicyTable *table, const PolicyRule *rule, uint32_t i);
@@ -208,7 +210,8 @@ const PolicyLimits *policy_limits(const PolicyTable *table, uid_t uid, PolicyPla
 
 /* A mapped table, shared by reference between the current generation and the mounts that were made under it. */
 typedef struct Policy Policy;
-/* Maps fd (sealed against writing and shrinking; checked: -EPERM if not), validates. Borrows fd and keeps an own copy. */
+/* Maps fd (sealed against writing and shrinking; checked: -EPERM if not), validates. Borrows fd and keeps an own copy.
+ */
 int policy_new_from_fd(int fd, uint32_t generation, Policy **ret) _must_check_;
 Policy *policy_ref(Policy *policy);
 Policy *policy_unref(Policy *policy); /* returns NULL */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Mount options as users and servers write them: what is known says itself again in the same words' meaning, and no word that goes
- * to a server is more than one word.
+/* Mount options as users and servers write them: what is known says itself again in the same words' meaning, and no
+ * word that goes to a server is more than one word.
  *
  * Input: words separated by commas; behind the first NUL a type's list of server options. */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The table as somebody who has taken over fused-policy might write it: what passes the validation is walked by every accessor,
- * and decided on.
+/* The table as somebody who has taken over fused-policy might write it: what passes the validation is walked by every
+ * accessor, and decided on.
  *
- * Input: 'R' and a table; or something else and patches of a good one, six bytes each: offset (2), value (4). Both survive a change
- * of the layout better than a stored table. */
+ * Input: 'R' and a table; or something else and patches of a good one, six bytes each: offset (2), value (4). Both
+ * survive a change of the layout better than a stored table. */
 
 #include <string.h>
 
@@ -27,13 +27,19 @@ static void decide(const PolicyTable *table, const PolicyType *type) {
         for (uint32_t source = 1; source < _POLICY_SOURCE_ALL; source <<= 1)
                 for (uint32_t uid = 0; uid < 3; uid++) {
                         const AuthorizeRequest request = {
-                                .uid = uid * 500, .gid = uid, .groups = groups, .n_groups = ELEMENTSOF(groups), .source = source, .device = 0x800,
+                                .uid = uid * 500,
+                                .gid = uid,
+                                .groups = groups,
+                                .n_groups = ELEMENTSOF(groups),
+                                .source = source,
+                                .device = 0x800,
                                 .options = uid ? POLICY_OPTION_ALLOW_OTHER : _POLICY_OPTION_ALL,
                         };
                         AuthorizeResult result;
                         policy_authorize(table, type, &request, &devices, &result);
                         bool lifted = result.options & (POLICY_OPTION_SUID | POLICY_OPTION_DEV);
-                        if ((type->disabled && result.refusal != REFUSAL_TYPE_DISABLED) || (result.refusal == REFUSAL_NONE && lifted && !result.administrator))
+                        if ((type->disabled && result.refusal != REFUSAL_TYPE_DISABLED) ||
+                            (result.refusal == REFUSAL_NONE && lifted && !result.administrator))
                                 abort();
                         (void) walk_place(table, result.place);
                 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A type definition with one drop-in, and the same as fused.conf: whatever stands in them, there is a table, and it is valid.
- * Only root's files are read, so as another user this ends at their owner.
+/* A type definition with one drop-in, and the same as fused.conf: whatever stands in them, there is a table, and it is
+ * valid. Only root's files are read, so as another user this ends at their owner.
  *
- * Input: a file; behind the line "====" another one. What would look at programs, start the dynamic loader or compile a filter is
- * replaced by what is below: the linker takes it instead of the library's. */
+ * Input: a file; behind the line "====" another one. What would look at programs, start the dynamic loader or compile a
+ * filter is replaced by what is below: the linker takes it instead of the library's. */
 
 #include <linux/filter.h>
 #include <stdio.h>
@@ -32,7 +32,8 @@ int list_libraries(const char *path, char ***ret, size_t *ret_n) {
         return 0;
 }
 
-int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n, const char **ret_unknown) {
+int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
+                        const char **ret_unknown) {
         for (size_t i = 0; i < n_calls; i++)
                 if (calls[i][1] == '_') {
                         *ret_unknown = calls[i] + 1;

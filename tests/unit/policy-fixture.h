@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A policy table with something in every array, and a walk over all of it. For tests of policy/, and the fuzz target. */
+/* A policy table with something in every array, and a walk over all of it. For tests and the fuzz target. */
 
 #include <string.h>
 
@@ -33,7 +33,8 @@ static inline uint32_t fixture_string(Fixture *f, const char *text) {
         return at;
 }
 
-#define FIXTURE_ARRAY(member) ((PolicyArray){.offset = offsetof(Fixture, member), .count = ELEMENTSOF(((Fixture *) NULL)->member)})
+#define FIXTURE_ARRAY(member)                                                                                          \
+        ((PolicyArray){.offset = offsetof(Fixture, member), .count = ELEMENTSOF(((Fixture *) NULL)->member)})
 
 static inline void fixture_arrays(Fixture *f) {
         f->table = (PolicyTable){
@@ -84,20 +85,33 @@ static inline void fixture_types(Fixture *f, PolicyPlace place) {
         f->types[FIXTURE_MIRROR].program = fixture_string(f, "/usr/libexec/fused/fused-mirror");
         f->types[FIXTURE_MIRROR].slots = (PolicyRange){2, 1};
         f->types[FIXTURE_MIRROR].rules = (PolicyRange){FIXTURE_RULE_TREES, 1};
-        f->types[FIXTURE_OFF] = (PolicyType){.name = "off", .place = place, .disabled = fixture_string(f, "off.conf:3: Progam: no such key")};
+        f->types[FIXTURE_OFF] = (PolicyType){
+                .name = "off", .place = place, .disabled = fixture_string(f, "off.conf:3: Progam: no such key")};
 }
 
 static inline void fixture_rules(Fixture *f, uint32_t file) {
         f->rules[FIXTURE_RULE_ROOT] = (PolicyRule){
-                .name = "root", .place = {file, 10}, .uids = {0, 1}, .sources = POLICY_SOURCE_FILE | POLICY_SOURCE_DEVICE, .devices = {0, 1},
-                .options = POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_SUID | POLICY_OPTION_DEV, .administrator = 1,
+                .name = "root",
+                .place = {file, 10},
+                .uids = {0, 1},
+                .sources = POLICY_SOURCE_FILE | POLICY_SOURCE_DEVICE,
+                .devices = {0, 1},
+                .options = POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_SUID | POLICY_OPTION_DEV,
+                .administrator = 1,
         };
         f->rules[FIXTURE_RULE_ALICE] = (PolicyRule){
-                .name = "alice", .place = {file, 20}, .uids = {1, 1}, .gids = {2, 1}, .sources = POLICY_SOURCE_FILE | POLICY_SOURCE_DEVICE,
-                .devices = {1, 3}, .options = POLICY_OPTION_ALLOW_OTHER,
+                .name = "alice",
+                .place = {file, 20},
+                .uids = {1, 1},
+                .gids = {2, 1},
+                .sources = POLICY_SOURCE_FILE | POLICY_SOURCE_DEVICE,
+                .devices = {1, 3},
+                .options = POLICY_OPTION_ALLOW_OTHER,
         };
-        f->rules[FIXTURE_RULE_EVERYBODY] = (PolicyRule){.name = "everybody", .place = {file, 30}, .uids = {3, 1}, .sources = POLICY_SOURCE_FILE};
-        f->rules[FIXTURE_RULE_TREES] = (PolicyRule){.name = "trees", .place = {file, 40}, .gids = {2, 1}, .sources = POLICY_SOURCE_TREE};
+        f->rules[FIXTURE_RULE_EVERYBODY] = (PolicyRule){
+                .name = "everybody", .place = {file, 30}, .uids = {3, 1}, .sources = POLICY_SOURCE_FILE};
+        f->rules[FIXTURE_RULE_TREES] = (PolicyRule){
+                .name = "trees", .place = {file, 40}, .gids = {2, 1}, .sources = POLICY_SOURCE_TREE};
         f->devices[0] = (PolicyDevice){.kind = POLICY_DEVICE_NUMBER, .major = POLICY_ID_ANY, .minor = POLICY_ID_ANY};
         f->devices[1] = (PolicyDevice){.kind = POLICY_DEVICE_PATH, .path = fixture_string(f, "disk/by-id/usb-*")};
         f->devices[2] = (PolicyDevice){.kind = POLICY_DEVICE_LOOP, .path = fixture_string(f, "/srv/a.img")};
@@ -111,19 +125,28 @@ static inline void fixture_rules(Fixture *f, uint32_t file) {
 static inline void fixture_fill(Fixture *f) {
         *f = (Fixture){0};
         fixture_arrays(f);
-        const uint32_t file = fixture_string(f, "/etc/fused/types/ext4.conf"), slash_source = fixture_string(f, "/slots/source");
+        const uint32_t file = fixture_string(f, "/etc/fused/types/ext4.conf"),
+                       slash_source = fixture_string(f, "/slots/source");
         fixture_types(f, (PolicyPlace){file, 1});
         fixture_rules(f, file);
         f->arguments[0] = fixture_string(f, "%s");
         f->arguments[1] = fixture_string(f, "-o");
-        f->slots[0] = (PolicySlot){.name = "source", .sources = POLICY_SOURCE_FILE | POLICY_SOURCE_DEVICE, .required = 1, .writable = 1, .path = slash_source};
-        f->slots[1] = (PolicySlot){.name = "journal", .sources = POLICY_SOURCE_FILE, .path = fixture_string(f, "/slots/journal")};
-        f->slots[2] = (PolicySlot){.name = "source", .sources = POLICY_SOURCE_TREE, .required = 1, .path = slash_source};
+        f->slots[0] = (PolicySlot){.name = "source",
+                                   .sources = POLICY_SOURCE_FILE | POLICY_SOURCE_DEVICE,
+                                   .required = 1,
+                                   .writable = 1,
+                                   .path = slash_source};
+        f->slots[1] = (PolicySlot){
+                .name = "journal", .sources = POLICY_SOURCE_FILE, .path = fixture_string(f, "/slots/journal")};
+        f->slots[2] = (PolicySlot){
+                .name = "source", .sources = POLICY_SOURCE_TREE, .required = 1, .path = slash_source};
         f->files[0].path = f->types[FIXTURE_EXT4].program;
         f->files[1].path = f->files[3].path = fixture_string(f, "/lib64/ld-linux-x86-64.so.2");
         f->files[2].path = fixture_string(f, "/usr/libexec/fused/fused-manager");
         f->table.limits_place = (PolicyPlace){fixture_string(f, "/etc/fused/fused.conf"), 14};
-        f->users[0] = (PolicyUser){.uid = 0, .limits = {UINT32_MAX, 256, UINT32_MAX, UINT32_MAX}, .place = {f->table.limits_place.file, 20}};
+        f->users[0] = (PolicyUser){.uid = 0,
+                                   .limits = {UINT32_MAX, 256, UINT32_MAX, UINT32_MAX},
+                                   .place = {f->table.limits_place.file, 20}};
 }
 
 static inline uint64_t walk_bytes(const void *data, size_t size) {
@@ -139,25 +162,29 @@ static inline uint64_t walk_place(const PolicyTable *table, PolicyPlace place) {
 }
 
 static inline uint64_t walk_type(const PolicyTable *table, const PolicyType *type) {
-        uint64_t sum = strlen(type->name) + walk_place(table, type->place) + strlen(policy_string(table, type->description)) +
-                       strlen(policy_string(table, type->disabled)) + strlen(policy_string(table, type->program)) +
-                       strlen(policy_string(table, type->server_options));
+        uint64_t sum = strlen(type->name) + walk_place(table, type->place) +
+                       strlen(policy_string(table, type->description)) + strlen(policy_string(table, type->disabled)) +
+                       strlen(policy_string(table, type->program)) + strlen(policy_string(table, type->server_options));
 
         for (uint32_t i = 0; i < type->arguments.count; i++)
                 sum += strlen(policy_argument(table, type, i));
         for (uint32_t i = 0; i < type->slots.count; i++)
-                sum += strlen(policy_slot(table, type, i)->name) + strlen(policy_string(table, policy_slot(table, type, i)->path));
+                sum += strlen(policy_slot(table, type, i)->name) +
+                       strlen(policy_string(table, policy_slot(table, type, i)->path));
         for (uint32_t i = 0; i < type->files.count; i++)
                 sum += strlen(policy_file(table, type->files, i));
         for (uint32_t i = 0; i < type->rules.count; i++) {
                 const PolicyRule *rule = policy_rule(table, type, i);
                 sum += strlen(rule->name) + walk_place(table, rule->place);
-                sum += rule->uids.count ? walk_bytes(policy_ids(table, rule->uids), rule->uids.count * sizeof(uint32_t)) : 0;
-                sum += rule->gids.count ? walk_bytes(policy_ids(table, rule->gids), rule->gids.count * sizeof(uint32_t)) : 0;
+                sum += rule->uids.count ? walk_bytes(policy_ids(table, rule->uids), rule->uids.count * sizeof(uint32_t))
+                                        : 0;
+                sum += rule->gids.count ? walk_bytes(policy_ids(table, rule->gids), rule->gids.count * sizeof(uint32_t))
+                                        : 0;
                 for (uint32_t k = 0; k < rule->devices.count; k++)
                         sum += strlen(policy_string(table, policy_device(table, rule, k)->path));
         }
-        return sum + (type->filter.count ? walk_bytes(policy_filter(table, type), type->filter.count * sizeof(uint64_t)) : 0);
+        return sum +
+               (type->filter.count ? walk_bytes(policy_filter(table, type), type->filter.count * sizeof(uint64_t)) : 0);
 }
 
 /* Reads everything that the accessors of a validated table lead to; a sanitizer sees what is out of bounds. */

@@ -59,10 +59,14 @@ static const Row rows[] = {
         /* who */
         {"bob's file", FIXTURE_EXT4, {BOB, FROM_FILE}, REFUSAL_NONE, 30, 0, false},
         {"bob's tree", FIXTURE_MIRROR, {BOB, .source = POLICY_SOURCE_TREE}, REFUSAL_NO_RULE, 1, 0, false},
-        {"bob's tree, other groups", FIXTURE_MIRROR, {BOB, IN(video), .source = POLICY_SOURCE_TREE}, REFUSAL_NO_RULE, 1, 0, false},
-        {"bob's tree, in disk", FIXTURE_MIRROR, {BOB, IN(disk), .source = POLICY_SOURCE_TREE}, REFUSAL_NONE, 40, 0, false},
-        {"bob's tree, disk first", FIXTURE_MIRROR, {.uid = FIXTURE_BOB, .gid = FIXTURE_DISK, .source = POLICY_SOURCE_TREE}, REFUSAL_NONE, 40, 0, false},
-        {"uid of the number of a group", FIXTURE_MIRROR, {.uid = FIXTURE_DISK, .source = POLICY_SOURCE_TREE}, REFUSAL_NO_RULE, 1, 0, false},
+        {"bob's tree, other groups", FIXTURE_MIRROR, {BOB, IN(video), .source = POLICY_SOURCE_TREE}, REFUSAL_NO_RULE, 1,
+         0, false},
+        {"bob's tree, in disk", FIXTURE_MIRROR, {BOB, IN(disk), .source = POLICY_SOURCE_TREE}, REFUSAL_NONE, 40, 0,
+         false},
+        {"bob's tree, disk first", FIXTURE_MIRROR,
+         {.uid = FIXTURE_BOB, .gid = FIXTURE_DISK, .source = POLICY_SOURCE_TREE}, REFUSAL_NONE, 40, 0, false},
+        {"uid of the number of a group", FIXTURE_MIRROR, {.uid = FIXTURE_DISK, .source = POLICY_SOURCE_TREE},
+         REFUSAL_NO_RULE, 1, 0, false},
         {"root has no rule", FIXTURE_MIRROR, {.uid = 0, .source = POLICY_SOURCE_TREE}, REFUSAL_NO_RULE, 1, 0, false},
         /* kind of source */
         {"bob's device", FIXTURE_EXT4, {BOB, FROM_DEVICE(sda)}, REFUSAL_SOURCE_KIND, 30, 0, false},
@@ -81,11 +85,14 @@ static const Row rows[] = {
         /* option */
         {"harmless ones", FIXTURE_EXT4, {BOB, FROM_FILE, .options = HARMLESS}, REFUSAL_NONE, 30, HARMLESS, false},
         {"bob's allow_other", FIXTURE_EXT4, {BOB, FROM_FILE, .options = RO | OTHER}, REFUSAL_OPTION, 30, OTHER, false},
-        {"alice's allow_other", FIXTURE_EXT4, {ALICE, FROM_FILE, .options = RO | OTHER}, REFUSAL_NONE, 20, RO | OTHER | DEFAULTS, false},
+        {"alice's allow_other", FIXTURE_EXT4, {ALICE, FROM_FILE, .options = RO | OTHER}, REFUSAL_NONE, 20,
+         RO | OTHER | DEFAULTS, false},
         {"alice's suid", FIXTURE_EXT4, {ALICE, FROM_FILE, .options = SUID | OTHER}, REFUSAL_OPTION, 20, SUID, false},
         {"alice's dev", FIXTURE_EXT4, {ALICE, FROM_FILE, .options = DEV}, REFUSAL_OPTION, 20, DEV, false},
-        {"root's suid and dev", FIXTURE_EXT4, {.uid = 0, FROM_FILE, .options = SUID | DEV}, REFUSAL_NONE, 10, SUID | DEV, true},
-        {"the device comes before the option", FIXTURE_EXT4, {ALICE, FROM_DEVICE(other), .options = SUID}, REFUSAL_DEVICE, 20, 0, false},
+        {"root's suid and dev", FIXTURE_EXT4, {.uid = 0, FROM_FILE, .options = SUID | DEV}, REFUSAL_NONE, 10,
+         SUID | DEV, true},
+        {"the device comes before the option", FIXTURE_EXT4, {ALICE, FROM_DEVICE(other), .options = SUID},
+         REFUSAL_DEVICE, 20, 0, false},
         /* type */
         {"disabled", FIXTURE_OFF, {.uid = 0, FROM_FILE}, REFUSAL_TYPE_DISABLED, 1, 0, false},
 };
@@ -105,10 +112,11 @@ static void test_rows(void **state) {
         fixture_fill(&f);
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
                 AuthorizeResult result = ask(&f, rows[i].type, rows[i].request);
-                if (result.refusal != rows[i].refusal || result.place.line != rows[i].line || result.options != rows[i].options ||
-                    result.administrator != rows[i].administrator)
-                        fail_msg("%s: '%s' of line %u, options %#x, administrator %d", rows[i].what, refusal_to_string(result.refusal),
-                                 result.place.line, result.options, result.administrator);
+                if (result.refusal != rows[i].refusal || result.place.line != rows[i].line ||
+                    result.options != rows[i].options || result.administrator != rows[i].administrator)
+                        fail_msg("%s: '%s' of line %u, options %#x, administrator %d", rows[i].what,
+                                 refusal_to_string(result.refusal), result.place.line, result.options,
+                                 result.administrator);
                 assert_string_equal(policy_string(&f.table, result.place.file), "/etc/fused/types/ext4.conf");
         }
 }
@@ -127,7 +135,8 @@ static void test_administrator(void **state) {
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 f.rules[FIXTURE_RULE_ROOT].administrator = cases[i].administrator;
                 f.rules[FIXTURE_RULE_ROOT].options = cases[i].granted;
-                AuthorizeResult result = ask(&f, FIXTURE_EXT4, (AuthorizeRequest){.uid = 0, FROM_FILE, .options = cases[i].asked});
+                AuthorizeResult result = ask(&f, FIXTURE_EXT4,
+                                             (AuthorizeRequest){.uid = 0, FROM_FILE, .options = cases[i].asked});
                 assert_int_equal(result.refusal, cases[i].offending ? REFUSAL_OPTION : REFUSAL_NONE);
                 assert_int_equal(result.options, cases[i].offending ?: cases[i].asked);
         }
@@ -164,8 +173,10 @@ static void test_order(void **state) {
         /* one rule permits the option, another the source: neither permits both */
         f.rules[FIXTURE_RULE_ALICE].options = SUID | OTHER;
         f.rules[FIXTURE_RULE_ALICE].administrator = 1;
-        assert_int_equal(ask(&f, FIXTURE_EXT4, (AuthorizeRequest){ALICE, FROM_DEVICE(stick), .options = SUID}).refusal, REFUSAL_OPTION);
-        assert_int_equal(ask(&f, FIXTURE_EXT4, (AuthorizeRequest){ALICE, FROM_FILE, .options = SUID}).refusal, REFUSAL_NONE);
+        assert_int_equal(ask(&f, FIXTURE_EXT4, (AuthorizeRequest){ALICE, FROM_DEVICE(stick), .options = SUID}).refusal,
+                         REFUSAL_OPTION);
+        assert_int_equal(ask(&f, FIXTURE_EXT4, (AuthorizeRequest){ALICE, FROM_FILE, .options = SUID}).refusal,
+                         REFUSAL_NONE);
 }
 
 static void test_devices(void **state) {
@@ -206,7 +217,8 @@ static void test_devices(void **state) {
 static void test_words(void **state) {
         for (int i = REFUSAL_NONE + 1; i < _REFUSAL_MAX; i++) {
                 const char *word = refusal_to_string((Refusal) i);
-                assert_true(strlen(word) > 0 && strlen(refusal_text((Refusal) i)) > 10 && strlen(refusal_hint((Refusal) i)) > 10);
+                assert_true(strlen(word) > 0 && strlen(refusal_text((Refusal) i)) > 10 &&
+                            strlen(refusal_hint((Refusal) i)) > 10);
                 assert_int_equal(strspn(word, "abcdefghijklmnopqrstuvwxyz-"), strlen(word));
                 for (int k = 0; k < i; k++)
                         assert_string_not_equal(word, refusal_to_string((Refusal) k));
@@ -219,8 +231,8 @@ static void test_words(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_rows), cmocka_unit_test(test_administrator), cmocka_unit_test(test_read_only), cmocka_unit_test(test_order),
-                cmocka_unit_test(test_devices), cmocka_unit_test(test_words),
+                cmocka_unit_test(test_rows),  cmocka_unit_test(test_administrator), cmocka_unit_test(test_read_only),
+                cmocka_unit_test(test_order), cmocka_unit_test(test_devices),       cmocka_unit_test(test_words),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Mount options: words, MS_ flags, attributes and text say the same, and nosuid and nodev are there unless they were lifted. */
+/* Mount options: words, MS_ flags, attributes and text say the same, and nosuid and nodev are there unless they were
+ * lifted. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +32,8 @@ static const struct {
         {"atime", 0, POLICY_OPTION_NOATIME, 0, 0, NULL},
         {"nodiratime", POLICY_OPTION_NODIRATIME, 0, MS_NODIRATIME, MOUNT_ATTR_NODIRATIME, NULL},
         {"diratime", 0, POLICY_OPTION_NODIRATIME, 0, 0, NULL},
-        {"nosymfollow", POLICY_OPTION_NOSYMFOLLOW, 0, 256 /* MS_NOSYMFOLLOW, 5.10 */, 0x00200000 /* MOUNT_ATTR_NOSYMFOLLOW, 5.14 */, NULL},
+        {"nosymfollow", POLICY_OPTION_NOSYMFOLLOW, 0, 256 /* MS_NOSYMFOLLOW, 5.10 */,
+         0x00200000 /* MOUNT_ATTR_NOSYMFOLLOW, 5.14 */, NULL},
         {"symfollow", 0, POLICY_OPTION_NOSYMFOLLOW, 0, 0, NULL},
         {"default_permissions", POLICY_OPTION_DEFAULT_PERMISSIONS, 0, 0, 0, "default_permissions"},
         {"allow_other", POLICY_OPTION_ALLOW_OTHER, 0, 0, 0, "allow_other"},
@@ -61,7 +63,8 @@ static void test_table(void **state) {
         }
         assert_int_equal(all, _POLICY_OPTION_ALL);
         /* What every rule grants takes no right from anybody: */
-        assert_int_equal(_POLICY_OPTION_HARMLESS, _POLICY_OPTION_ALL & ~(POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_SUID | POLICY_OPTION_DEV));
+        assert_int_equal(_POLICY_OPTION_HARMLESS,
+                         _POLICY_OPTION_ALL & ~(POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_SUID | POLICY_OPTION_DEV));
 }
 
 static void test_words(void **state) {
@@ -82,8 +85,11 @@ static void test_words(void **state) {
 }
 
 static void test_unknown_words(void **state) {
-        static const char *const words[] = {"", "r", "roo", "RO", " ro", "ro ", "ro=1", "rw=", "max_read", "blksize", "fd=3", "rootmode=40000", "user_id=0",
-                                            "group_id=0", "fsname=x", "subtype=x", "relatime", "strictatime", "lazytime", "mand", "remount", "bind"};
+        static const char *const words[] = {
+                "",          "r",          "roo",      "RO",        " ro",      "ro ",
+                "ro=1",      "rw=",        "max_read", "blksize",   "fd=3",     "rootmode=40000",
+                "user_id=0", "group_id=0", "fsname=x", "subtype=x", "relatime", "strictatime",
+                "lazytime",  "mand",       "remount",  "bind"};
 
         for (size_t i = 0; i < ELEMENTSOF(words); i++) {
                 MountOptions options = {.bits = POLICY_OPTION_NOEXEC};
@@ -98,12 +104,25 @@ static void test_values(void **state) {
                 int r;
                 uint32_t max_read, blksize;
         } rows[] = {
-                {"max_read=4096", 1, 4096, 0}, {"max_read=4095", -EINVAL, 0, 0}, {"max_read=1073741824", 1, 1U << 30, 0},
-                {"max_read=1073741825", -EINVAL, 0, 0}, {"max_read=", -EINVAL, 0, 0}, {"max_read= 8192", -EINVAL, 0, 0},
-                {"max_read=+8192", -EINVAL, 0, 0}, {"max_read=-8192", -EINVAL, 0, 0}, {"max_read=8192k", -EINVAL, 0, 0},
-                {"max_read=0x2000", -EINVAL, 0, 0}, {"max_read=18446744073709559808", -EINVAL, 0, 0}, {"max_read=4294971392", -EINVAL, 0, 0},
-                {"blksize=512", 1, 0, 512}, {"blksize=511", -EINVAL, 0, 0}, {"blksize=65536", 1, 0, 65536}, {"blksize=65537", -EINVAL, 0, 0},
-                {"blksize=0", -EINVAL, 0, 0}, {"blksize=", -EINVAL, 0, 0}, {"blksize=4096,suid", -EINVAL, 0, 0},
+                {"max_read=4096", 1, 4096, 0},
+                {"max_read=4095", -EINVAL, 0, 0},
+                {"max_read=1073741824", 1, 1U << 30, 0},
+                {"max_read=1073741825", -EINVAL, 0, 0},
+                {"max_read=", -EINVAL, 0, 0},
+                {"max_read= 8192", -EINVAL, 0, 0},
+                {"max_read=+8192", -EINVAL, 0, 0},
+                {"max_read=-8192", -EINVAL, 0, 0},
+                {"max_read=8192k", -EINVAL, 0, 0},
+                {"max_read=0x2000", -EINVAL, 0, 0},
+                {"max_read=18446744073709559808", -EINVAL, 0, 0},
+                {"max_read=4294971392", -EINVAL, 0, 0},
+                {"blksize=512", 1, 0, 512},
+                {"blksize=511", -EINVAL, 0, 0},
+                {"blksize=65536", 1, 0, 65536},
+                {"blksize=65537", -EINVAL, 0, 0},
+                {"blksize=0", -EINVAL, 0, 0},
+                {"blksize=", -EINVAL, 0, 0},
+                {"blksize=4096,suid", -EINVAL, 0, 0},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -111,7 +130,8 @@ static void test_values(void **state) {
                 assert_int_equal(mount_options_parse_word(rows[i].word, &options), rows[i].r);
                 assert_int_equal(options.max_read, rows[i].max_read);
                 assert_int_equal(options.blksize, rows[i].blksize);
-                assert_int_equal(options.bits, (rows[i].max_read ? POLICY_OPTION_MAX_READ : 0) | (rows[i].blksize ? POLICY_OPTION_BLKSIZE : 0));
+                assert_int_equal(options.bits, (rows[i].max_read ? POLICY_OPTION_MAX_READ : 0) |
+                                                       (rows[i].blksize ? POLICY_OPTION_BLKSIZE : 0));
         }
 }
 
@@ -174,7 +194,8 @@ static void test_ms_flags(void **state) {
                 assert_int_equal(options.bits, bits);
         }
         MountOptions options = {.bits = POLICY_OPTION_ALLOW_OTHER};
-        assert_int_equal(mount_options_from_ms_flags(MS_NODEV | MS_RDONLY, &options), 0); /* no MS_NOSUID: it asks for suid */
+        /* no MS_NOSUID: it asks for suid */
+        assert_int_equal(mount_options_from_ms_flags(MS_NODEV | MS_RDONLY, &options), 0);
         assert_int_equal(options.bits, POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_RO | POLICY_OPTION_SUID);
         options.bits = 0;
         assert_int_equal(mount_options_from_ms_flags(0, &options), 0);
@@ -186,11 +207,25 @@ static void test_server_options(void **state) {
                 const char *listed, *word;
                 bool is_listed;
         } rows[] = {
-                {"offset=,quiet", "offset=4096", true}, {"offset=,quiet", "offset=", true}, {"offset=,quiet", "offset", false},
-                {"offset=,quiet", "quiet", true}, {"offset=,quiet", "quiet=1", false}, {"offset=,quiet", "quie", false}, {"offset=,quiet", "quieter", false},
-                {"offset=,quiet", "xoffset=1", false}, {"offset=,quiet", "", false}, {"offset=,quiet", "offset=1,allow_root", false},
-                {"offset=,quiet", "offset=1\\,x", false}, {"offset=,quiet", "offset=,quiet", false}, {"", "quiet", false}, {"", "", false},
-                {",,quiet", "quiet", true}, {",,quiet", "", false}, {"quiet,", "", false}, {"a,b,c", "b", true}, {"a,b,c", "a,b", false},
+                {"offset=,quiet", "offset=4096", true},
+                {"offset=,quiet", "offset=", true},
+                {"offset=,quiet", "offset", false},
+                {"offset=,quiet", "quiet", true},
+                {"offset=,quiet", "quiet=1", false},
+                {"offset=,quiet", "quie", false},
+                {"offset=,quiet", "quieter", false},
+                {"offset=,quiet", "xoffset=1", false},
+                {"offset=,quiet", "", false},
+                {"offset=,quiet", "offset=1,allow_root", false},
+                {"offset=,quiet", "offset=1\\,x", false},
+                {"offset=,quiet", "offset=,quiet", false},
+                {"", "quiet", false},
+                {"", "", false},
+                {",,quiet", "quiet", true},
+                {",,quiet", "", false},
+                {"quiet,", "", false},
+                {"a,b,c", "b", true},
+                {"a,b,c", "a,b", false},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++)
@@ -200,8 +235,10 @@ static void test_server_options(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_table), cmocka_unit_test(test_words), cmocka_unit_test(test_unknown_words), cmocka_unit_test(test_values),
-                cmocka_unit_test(test_every_set), cmocka_unit_test(test_plain_mount), cmocka_unit_test(test_ms_flags), cmocka_unit_test(test_server_options),
+                cmocka_unit_test(test_table),         cmocka_unit_test(test_words),
+                cmocka_unit_test(test_unknown_words), cmocka_unit_test(test_values),
+                cmocka_unit_test(test_every_set),     cmocka_unit_test(test_plain_mount),
+                cmocka_unit_test(test_ms_flags),      cmocka_unit_test(test_server_options),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

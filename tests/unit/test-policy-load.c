@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading policy files: what a good one becomes, the message of each kind of mistake, layers, drop-ins, masks and who may write.
- * Only root's files are read, so it takes root. */
+/* Reading policy files: what a good one becomes, the message of each kind of mistake, layers, drop-ins, masks and who
+ * may write. Only root's files are read, so it takes root. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -149,16 +149,18 @@ static void expect_message(const Place *place, const char *layer, const char *re
                 fail_msg("expected '%s', got '%s'", wanted, place->messages);
 }
 
-/* ---- a good file ---------------------------------------------------------------------------------------------------- */
+/* ---- a good file ------------------------------------------------------------------------------------------------- */
 
 static const char good_type[] =
-        "# comment\n[Type]\nDescription=\"All of it\"\nProgram=" PROGRAM "\nArguments=-f %s  -o\t%o,x %{journal} %d %m 100%%\n"
+        "# comment\n[Type]\nDescription=\"All of it\"\nProgram=" PROGRAM
+        "\nArguments=-f %s  -o\t%o,x %{journal} %d %m 100%%\n"
         "HandOver=fd\nReadOnly=yes\nServerOptions=quiet offset=\n\n"
         "[Slot journal]\nAccept=none file\nRequired=no\n[Slot source]\nAccept=file device tree\nWritable=yes\n"
         "[Sandbox]\nFiles=/etc/passwd /etc/group\nSystemCalls=+getpriority -kill\n"
         "[Limits]\nMemory=512M\nProcesses=16\nOpenFiles=64\nCPU=250%\nOomScore=300\n"
         "[Deadlines]\nStart=500ms\nInit=2min\nStop=7\n"
-        "[Allow root]\nUsers=root\nSources=file device\nDevices=/dev/disk/by-id/usb-* 8:* *:3 loop:/srv/a\nOptions=allow_other suid dev\nAdministrator=yes\n"
+        "[Allow root]\nUsers=root\nSources=file device\nDevices=/dev/disk/by-id/usb-* 8:* *:3 loop:/srv/a\n"
+        "Options=allow_other suid dev\nAdministrator=yes\n"
         "[Allow everybody]\nUsers=* 1000\nGroups=0 root\nSources=file\n";
 
 static void check_good(const DraftType *d) {
@@ -223,8 +225,9 @@ static void test_good(void **state) {
 
         empty(place);
         put(place->low, "types/good.conf", good_type);
-        put(place->low, "fused.conf", "[Supervisor]\nUids=100000-100009\nMaxMounts=7\nManagerUser=nobody\n"
-                                      "[User root]\nMaxFds=unlimited\n[Limits]\nMaxFds=10\nMaxPending=3\n[User 1000]\nMaxPending=0\n");
+        put(place->low, "fused.conf",
+            "[Supervisor]\nUids=100000-100009\nMaxMounts=7\nManagerUser=nobody\n"
+            "[User root]\nMaxFds=unlimited\n[Limits]\nMaxFds=10\nMaxPending=3\n[User 1000]\nMaxPending=0\n");
         load(place);
         assert_string_equal(place->messages, "");
         assert_int_equal(place->n, 1);
@@ -250,7 +253,8 @@ static void test_good(void **state) {
         assert_string_equal(policy_file(t, type->files, 0), PROGRAM);
         assert_string_equal(policy_file(t, type->files, type->files.count - 1), "/etc/group");
         PolicyPlace said;
-        assert_int_equal(policy_limits(t, 0, &said)->max_fds, UINT32_MAX); /* [User] begins with a copy of [Limits], wherever that stands */
+        /* [User] begins with a copy of [Limits], wherever that stands. */
+        assert_int_equal(policy_limits(t, 0, &said)->max_fds, UINT32_MAX);
         assert_int_equal(policy_limits(t, 0, NULL)->max_pending, 3);
         assert_int_equal(said.line, 6);
         assert_int_equal(policy_limits(t, 1000, NULL)->max_pending, 0);
@@ -292,7 +296,10 @@ static void test_same_key_next_section(void **state) {
         Place *place = place_of(state);
 
         empty(place);
-        put(place->low, "types/x.conf", GOOD "[Allow a]\nUsers=root\n[Allow b]\nUsers=*\nSources=file\n[Allow c]\nSources=tree\nUsers=1\n[Allow d]\nUsers=2\n");
+        put(place->low, "types/x.conf",
+            GOOD
+            "[Allow a]\nUsers=root\n[Allow b]\nUsers=*\nSources=file\n[Allow c]\nSources=tree\nUsers=1\n"
+            "[Allow d]\nUsers=2\n");
         load(place);
         assert_string_equal(place->messages, "");
         const DraftType *d = draft_of(place, "x");
@@ -304,7 +311,7 @@ static void test_same_key_next_section(void **state) {
         assert_int_equal(d->rules[3].uids[0], 2);
 }
 
-/* ---- mistakes ------------------------------------------------------------------------------------------------------- */
+/* ---- mistakes ---------------------------------------------------------------------------------------------------- */
 
 typedef struct MistakeRow {
         const char *text;    /* behind the three lines of GOOD, or all of fused.conf */
@@ -330,13 +337,17 @@ static const MistakeRow type_mistakes[] = {
         {"Arguments=%x\n", ":4: Arguments: has an unknown specifier"},
         {"Arguments=100%\n", ":4: Arguments: has an unknown specifier"},
         {"Arguments=%s\n", ":4: Arguments: has %s, but there is no [Slot source]"},
-        {"Arguments=%{journal}\n[Slot source]\nRequired=no\n", ":4: Arguments: has %{NAME} with a name that is no slot"},
+        {"Arguments=%{journal}\n[Slot source]\nRequired=no\n",
+         ":4: Arguments: has %{NAME} with a name that is no slot"},
         {"Arguments=%{source\n[Slot source]\nRequired=no\n", ":4: Arguments: has %{NAME} with a name that is no slot"},
-        {"Arguments=1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5\n",
+        {"Arguments=1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 "
+         "7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5\n",
          ":4: Arguments: has too many words"},
         {"[Slot]\nAccept=file\n", ":5: Accept: section [Slot] is no good slot"},
         {"[Slot UP]\nAccept=file\n", ":5: Accept: section [Slot UP] is no good slot"},
-        {"[Slot a]\nRequired=no\n[Slot b]\nRequired=no\n[Slot c]\nRequired=no\n[Slot d]\nRequired=no\n[Slot e]\nRequired=no\n", ":13: Required: section [Slot e] is no good slot"},
+        {"[Slot a]\nRequired=no\n[Slot b]\nRequired=no\n[Slot c]\nRequired=no\n[Slot d]\nRequired=no\n[Slot e]\n"
+         "Required=no\n",
+         ":13: Required: section [Slot e] is no good slot"},
         {"[Slot a]\nAccept=files\n", ":5: Accept: must be words out of file, device, tree and none"},
         {"[Slot a]\nAccept=\n", ":5: Accept: must be words out of"},
         {"[Slot a]\nRequired=maybe\n", ":5: Required: must be yes or no"},
@@ -368,7 +379,8 @@ static const MistakeRow type_mistakes[] = {
         {"[Allow x]\nSources=files\n", ":5: Sources: must be words out of"},
         {"[Allow x]\nDevices=/etc/passwd\n", ":5: Devices: must be words such as"},
         {"[Allow x]\nDevices=/dev/../etc/x\n", ":5: Devices: names a device that is not below /dev"},
-        {"[Allow x]\nDevices=/dev/d*k/a\n", ":5: Devices: names a device that is not below /dev, or has a '*' that is not its last"},
+        {"[Allow x]\nDevices=/dev/d*k/a\n",
+         ":5: Devices: names a device that is not below /dev, or has a '*' that is not its last"},
         {"[Allow x]\nDevices=8\n", ":5: Devices: must be words such as"},
         {"[Allow x]\nDevices=8:1:2\n", ":5: Devices: must be words such as"},
         {"[Allow x]\nDevices=loop:a.img\n", ":5: Devices: must be words such as"},
@@ -431,8 +443,14 @@ static void test_program_owner(void **state) {
                 mode_t mode;
                 const char *problem; /* NULL: it is fit */
         } rows[] = {
-                {0, 0755, NULL}, {0, 0555, NULL}, {0, 0644, "is not an executable file"}, {65534, 0755, "can be changed by somebody other than root"},
-                {0, 0775, "can be changed by"}, {0, 0757, "can be changed by"}, {0, 04755, "is set-user-ID"}, {0, 02755, "is set-user-ID or set-group-ID"},
+                {0, 0755, NULL},
+                {0, 0555, NULL},
+                {0, 0644, "is not an executable file"},
+                {65534, 0755, "can be changed by somebody other than root"},
+                {0, 0775, "can be changed by"},
+                {0, 0757, "can be changed by"},
+                {0, 04755, "is set-user-ID"},
+                {0, 02755, "is set-user-ID or set-group-ID"},
         };
         Place *place = place_of(state);
         char path[128];
@@ -558,7 +576,7 @@ static void test_names(void **state) {
         assert_int_equal(place->n_mistakes, 2);
 }
 
-/* ---- layers --------------------------------------------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------------------------------------ */
 
 static void test_layers(void **state) {
         Place *place = place_of(state);
@@ -587,7 +605,8 @@ static void test_drop_ins(void **state) {
         empty(place);
         put(place->low, "types/a.conf", GOOD "Description=base\nArguments=one two\n[Limits]\nMemory=1M\n");
         put(place->high, "types/a.conf.d/10-x.conf", "[Type]\nDescription=ten\n[Limits]\nMemory=2M\n");
-        put(place->low, "types/a.conf.d/20-x.conf", "[Type]\nDescription=twenty\n"); /* a lower layer, but a later name */
+        /* a lower layer, but a later name */
+        put(place->low, "types/a.conf.d/20-x.conf", "[Type]\nDescription=twenty\n");
         put(place->low, "types/a.conf.d/30-x.conf", "[Type]\nDescription=replaced\n");
         put(place->high, "types/a.conf.d/30-x.conf", "[Type]\nArguments=three\n[Allow x]\nUsers=root\n");
         put(place->low, "types/a.conf.d/40-x.conf", "[Type]\nDescription=masked\n");
@@ -640,14 +659,15 @@ static void test_masks(void **state) {
         assert_int_equal(place->main.limits.max_fds, 4096);
 }
 
-/* ---- who may write -------------------------------------------------------------------------------------------------- */
+/* ---- who may write ----------------------------------------------------------------------------------------------- */
 
 static void test_owner(void **state) {
         static const struct {
                 uid_t uid;
                 mode_t mode;
                 bool good;
-        } rows[] = {{0, 0644, true}, {0, 0600, true}, {65534, 0644, false}, {0, 0664, false}, {0, 0646, false}, {65534, 0600, false}};
+        } rows[] = {{0, 0644, true},  {0, 0600, true},  {65534, 0644, false},
+                    {0, 0664, false}, {0, 0646, false}, {65534, 0600, false}};
         Place *place = place_of(state);
         char type_path[128], main_path[128];
 
@@ -666,7 +686,9 @@ static void test_owner(void **state) {
                         assert_string_equal(place->messages, "");
                         continue;
                 }
-                expect_message(place, place->low, "types/x.conf: can be changed by somebody other than root; chown it to root, chmod go-w");
+                expect_message(
+                        place, place->low,
+                        "types/x.conf: can be changed by somebody other than root; chown it to root, chmod go-w");
                 expect_message(place, place->low, "fused.conf: can be changed by somebody other than root");
                 assert_null(draft_of(place, "x")->program); /* not a line of it was taken */
         }
@@ -697,7 +719,7 @@ static void test_not_a_file(void **state) {
         assert_true(!dangling || dangling->disabled);
 }
 
-/* ---- one table ------------------------------------------------------------------------------------------------------ */
+/* ---- one table --------------------------------------------------------------------------------------------------- */
 
 static void test_broken_beside_good(void **state) {
         Place *place = place_of(state);
@@ -705,7 +727,8 @@ static void test_broken_beside_good(void **state) {
         size_t size;
 
         empty(place);
-        put(place->low, "types/bad.conf", GOOD "Description=broken\nProgam=x\n[Slot source]\nAccept=file\n[Allow all]\nUsers=*\nSources=file\n");
+        put(place->low, "types/bad.conf",
+            GOOD "Description=broken\nProgam=x\n[Slot source]\nAccept=file\n[Allow all]\nUsers=*\nSources=file\n");
         put(place->low, "types/good.conf", GOOD "[Slot source]\nAccept=file\n[Allow all]\nUsers=*\nSources=file\n");
         load(place);
         assert_int_equal(make_table(&place->main, place->drafts, place->n, &table, &size), 0);
@@ -723,10 +746,20 @@ static void test_broken_beside_good(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good), cmocka_unit_test(test_defaults), cmocka_unit_test(test_same_key_next_section),
-                cmocka_unit_test(test_type_mistakes), cmocka_unit_test(test_programs), cmocka_unit_test(test_program_owner),
-                cmocka_unit_test(test_libraries), cmocka_unit_test(test_main_mistakes), cmocka_unit_test(test_names), cmocka_unit_test(test_layers),
-                cmocka_unit_test(test_drop_ins), cmocka_unit_test(test_masks), cmocka_unit_test(test_owner), cmocka_unit_test(test_not_a_file),
+                cmocka_unit_test(test_good),
+                cmocka_unit_test(test_defaults),
+                cmocka_unit_test(test_same_key_next_section),
+                cmocka_unit_test(test_type_mistakes),
+                cmocka_unit_test(test_programs),
+                cmocka_unit_test(test_program_owner),
+                cmocka_unit_test(test_libraries),
+                cmocka_unit_test(test_main_mistakes),
+                cmocka_unit_test(test_names),
+                cmocka_unit_test(test_layers),
+                cmocka_unit_test(test_drop_ins),
+                cmocka_unit_test(test_masks),
+                cmocka_unit_test(test_owner),
+                cmocka_unit_test(test_not_a_file),
                 cmocka_unit_test(test_broken_beside_good),
         };
 

@@ -22,49 +22,70 @@ typedef struct Mutation {
         uint64_t bad;   /* is refused */
 } Mutation;
 
-#define FIELD(member, good_value, bad_value) {#member, offsetof(Fixture, member), sizeof(((Fixture *) NULL)->member), good_value, bad_value}
+#define FIELD(member, good_value, bad_value)                                                                           \
+        { #member, offsetof(Fixture, member), sizeof(((Fixture *) NULL)->member), good_value, bad_value }
 #define OFFSET(member) offsetof(Fixture, member)
 /* An array: its offset unaligned, inside the header, beyond the end; one row more than fits. */
-#define ARRAY(member, row_size)                                                                                                        \
-        FIELD(table.member.offset, OFFSET(member), OFFSET(member) + 4), FIELD(table.member.offset, OFFSET(member), sizeof(PolicyTable) - 8), \
-        FIELD(table.member.offset, OFFSET(member), 0), FIELD(table.member.offset, OFFSET(member), sizeof(Fixture) + 8),                 \
-        FIELD(table.member.count, ELEMENTSOF(((Fixture *) NULL)->member), (sizeof(Fixture) - OFFSET(member)) / (row_size) + 1),          \
-        FIELD(table.member.count, ELEMENTSOF(((Fixture *) NULL)->member), UINT32_MAX)
-#define RANGE(member, good_first, n, total)                                                                                     \
-        FIELD(member.first, good_first, (total) + 1), FIELD(member.first, good_first, UINT32_MAX), FIELD(member.count, n, (total) + 1), \
-        FIELD(member.count, n, UINT32_MAX)
+#define ARRAY(member, row_size)                                                                                        \
+        FIELD(table.member.offset, OFFSET(member), OFFSET(member) + 4),                                                \
+                FIELD(table.member.offset, OFFSET(member), sizeof(PolicyTable) - 8),                                   \
+                FIELD(table.member.offset, OFFSET(member), 0),                                                         \
+                FIELD(table.member.offset, OFFSET(member), sizeof(Fixture) + 8),                                       \
+                FIELD(table.member.count, ELEMENTSOF(((Fixture *) NULL)->member),                                      \
+                      (sizeof(Fixture) - OFFSET(member)) / (row_size) + 1),                                            \
+                FIELD(table.member.count, ELEMENTSOF(((Fixture *) NULL)->member), UINT32_MAX)
+#define RANGE(member, good_first, n, total)                                                                            \
+        FIELD(member.first, good_first, (total) + 1), FIELD(member.first, good_first, UINT32_MAX),                     \
+                FIELD(member.count, n, (total) + 1), FIELD(member.count, n, UINT32_MAX)
 #define N_STRINGS 512
 
 static const Mutation mutations[] = {
-        FIELD(table.magic, POLICY_TABLE_MAGIC, POLICY_TABLE_MAGIC + 1), FIELD(table.size, sizeof(Fixture), sizeof(Fixture) - 8),
-        FIELD(table.size, sizeof(Fixture), sizeof(Fixture) + 8), FIELD(table.uid_first, 1, 0), FIELD(table.uid_first, UINT32_MAX - 65536, UINT32_MAX - 65535),
-        FIELD(table.uid_count, 1, 0), FIELD(table.uid_count, UINT32_MAX - 1879048192, UINT32_MAX - 1879048191), FIELD(table.max_mounts, 1, 0),
-        FIELD(table.manager_uid, 1, 0), FIELD(table.manager_uid, UINT32_MAX - 1, UINT32_MAX), FIELD(table.manager_gid, 1, 0),
+        FIELD(table.magic, POLICY_TABLE_MAGIC, POLICY_TABLE_MAGIC + 1),
+        FIELD(table.size, sizeof(Fixture), sizeof(Fixture) - 8),
+        FIELD(table.size, sizeof(Fixture), sizeof(Fixture) + 8),
+        FIELD(table.uid_first, 1, 0), FIELD(table.uid_first, UINT32_MAX - 65536, UINT32_MAX - 65535),
+        FIELD(table.uid_count, 1, 0), FIELD(table.uid_count, UINT32_MAX - 1879048192, UINT32_MAX - 1879048191),
+        FIELD(table.max_mounts, 1, 0), FIELD(table.manager_uid, 1, 0),
+        FIELD(table.manager_uid, UINT32_MAX - 1, UINT32_MAX), FIELD(table.manager_gid, 1, 0),
         FIELD(table.manager_gid, UINT32_MAX - 1, UINT32_MAX), FIELD(table.limits_place.file, N_STRINGS - 1, N_STRINGS),
         FIELD(table.spares, POLICY_SPARES_MAX, POLICY_SPARES_MAX + 1), RANGE(table.manager_files, 2, 2, 4),
-        ARRAY(types, sizeof(PolicyType)), ARRAY(arguments, 4), ARRAY(slots, sizeof(PolicySlot)), ARRAY(rules, sizeof(PolicyRule)),
-        ARRAY(devices, sizeof(PolicyDevice)), ARRAY(ids, 4), ARRAY(files, sizeof(PolicyFile)), ARRAY(users, sizeof(PolicyUser)), ARRAY(filters, 8),
-        FIELD(table.strings.offset, OFFSET(strings), OFFSET(strings) + 4), FIELD(table.strings.offset, OFFSET(strings), UINT32_MAX - 7),
-        FIELD(table.strings.count, N_STRINGS, N_STRINGS + 8), FIELD(table.strings.count, N_STRINGS, 0), FIELD(strings[0], 0, 'x'),
+        ARRAY(types, sizeof(PolicyType)),
+        ARRAY(arguments, 4),
+        ARRAY(slots, sizeof(PolicySlot)),
+        ARRAY(rules, sizeof(PolicyRule)),
+        ARRAY(devices, sizeof(PolicyDevice)),
+        ARRAY(ids, 4),
+        ARRAY(files, sizeof(PolicyFile)),
+        ARRAY(users, sizeof(PolicyUser)),
+        ARRAY(filters, 8),
+        FIELD(table.strings.offset, OFFSET(strings), OFFSET(strings) + 4),
+        FIELD(table.strings.offset, OFFSET(strings), UINT32_MAX - 7),
+        FIELD(table.strings.count, N_STRINGS, N_STRINGS + 8),
+        FIELD(table.strings.count, N_STRINGS, 0),
+        FIELD(strings[0], 0, 'x'),
         FIELD(strings[N_STRINGS - 1], 0, 'x'),
 
-        FIELD(types[0].name[0], 'x', '-'), FIELD(types[0].name[0], '0', 0), FIELD(types[0].name[1], '_', 'X'), FIELD(types[0].name[2], '.', '/'),
-        FIELD(types[0].description, N_STRINGS - 1, N_STRINGS), FIELD(types[0].disabled, N_STRINGS - 1, N_STRINGS),
-        FIELD(types[0].place.file, N_STRINGS - 1, UINT32_MAX), FIELD(types[0].hand_over, POLICY_HAND_OVER_SERVICE, _POLICY_HAND_OVER_MAX),
-        FIELD(types[0].read_only, 1, 2), FIELD(types[0].program, 1, 0), FIELD(types[0].program, N_STRINGS - 1, N_STRINGS),
-        RANGE(types[0].arguments, 0, 2, 2), RANGE(types[0].slots, 0, 2, 3), RANGE(types[0].rules, 0, 3, FIXTURE_N_RULES),
-        RANGE(types[0].files, 0, 2, 4), RANGE(types[0].filter, 0, 2, 2), FIELD(types[0].filter.count, 1, 0),
-        FIELD(types[0].server_options, 0, N_STRINGS), FIELD(types[0].max_open_files, 1, 0), FIELD(types[0].start_usec, 1, 0),
-        FIELD(types[0].init_usec, 1, 0), FIELD(types[0].stop_usec, 1, 0), FIELD(types[FIXTURE_OFF].disabled, 1, 0),
+        FIELD(types[0].name[0], 'x', '-'), FIELD(types[0].name[0], '0', 0), FIELD(types[0].name[1], '_', 'X'),
+        FIELD(types[0].name[2], '.', '/'), FIELD(types[0].description, N_STRINGS - 1, N_STRINGS),
+        FIELD(types[0].disabled, N_STRINGS - 1, N_STRINGS), FIELD(types[0].place.file, N_STRINGS - 1, UINT32_MAX),
+        FIELD(types[0].hand_over, POLICY_HAND_OVER_SERVICE, _POLICY_HAND_OVER_MAX), FIELD(types[0].read_only, 1, 2),
+        FIELD(types[0].program, 1, 0), FIELD(types[0].program, N_STRINGS - 1, N_STRINGS),
+        RANGE(types[0].arguments, 0, 2, 2), RANGE(types[0].slots, 0, 2, 3),
+        RANGE(types[0].rules, 0, 3, FIXTURE_N_RULES), RANGE(types[0].files, 0, 2, 4), RANGE(types[0].filter, 0, 2, 2),
+        FIELD(types[0].filter.count, 1, 0), FIELD(types[0].server_options, 0, N_STRINGS),
+        FIELD(types[0].max_open_files, 1, 0), FIELD(types[0].start_usec, 1, 0), FIELD(types[0].init_usec, 1, 0),
+        FIELD(types[0].stop_usec, 1, 0), FIELD(types[FIXTURE_OFF].disabled, 1, 0),
 
-        FIELD(arguments[1], N_STRINGS - 1, N_STRINGS),
-        FIELD(slots[0].name[0], 's', '_'), FIELD(slots[0].sources, 1, 0), FIELD(slots[0].sources, _POLICY_SOURCE_ALL, _POLICY_SOURCE_ALL + 1),
-        FIELD(slots[0].required, 0, 2), FIELD(slots[0].writable, 0, 2), FIELD(slots[0].path, 1, 2), FIELD(slots[2].path, 1, N_STRINGS),
-        FIELD(rules[0].name[0], 'r', ' '), FIELD(rules[0].place.file, 0, N_STRINGS), RANGE(rules[0].uids, 0, 1, 4), RANGE(rules[1].gids, 2, 1, 4),
-        RANGE(rules[1].devices, 1, 3, 4), FIELD(rules[0].sources, _POLICY_SOURCE_ALL, _POLICY_SOURCE_ALL + 1),
+        FIELD(arguments[1], N_STRINGS - 1, N_STRINGS), FIELD(slots[0].name[0], 's', '_'), FIELD(slots[0].sources, 1, 0),
+        FIELD(slots[0].sources, _POLICY_SOURCE_ALL, _POLICY_SOURCE_ALL + 1), FIELD(slots[0].required, 0, 2),
+        FIELD(slots[0].writable, 0, 2), FIELD(slots[0].path, 1, 2), FIELD(slots[2].path, 1, N_STRINGS),
+        FIELD(rules[0].name[0], 'r', ' '), FIELD(rules[0].place.file, 0, N_STRINGS), RANGE(rules[0].uids, 0, 1, 4),
+        RANGE(rules[1].gids, 2, 1, 4), RANGE(rules[1].devices, 1, 3, 4),
+        FIELD(rules[0].sources, _POLICY_SOURCE_ALL, _POLICY_SOURCE_ALL + 1),
         FIELD(rules[0].options, _POLICY_OPTION_ALL, _POLICY_OPTION_ALL + 1), FIELD(rules[0].administrator, 0, 2),
-        FIELD(devices[1].kind, POLICY_DEVICE_LOOP, _POLICY_DEVICE_KIND_MAX), FIELD(devices[1].path, N_STRINGS - 1, N_STRINGS),
-        FIELD(files[0].path, 1, 2), FIELD(files[3].path, 1, N_STRINGS), FIELD(files[0].flags, 0, 1), FIELD(users[0].place.file, 0, N_STRINGS),
+        FIELD(devices[1].kind, POLICY_DEVICE_LOOP, _POLICY_DEVICE_KIND_MAX),
+        FIELD(devices[1].path, N_STRINGS - 1, N_STRINGS), FIELD(files[0].path, 1, 2),
+        FIELD(files[3].path, 1, N_STRINGS), FIELD(files[0].flags, 0, 1), FIELD(users[0].place.file, 0, N_STRINGS),
 };
 
 static void put(Fixture *f, const Mutation *m, uint64_t value) {
@@ -135,7 +156,8 @@ static void test_counts(void **state) {
         *table = f->table;
         const PolicyArray none = {.offset = (uint32_t) (size - 8)};
         table->size = (uint32_t) size;
-        table->arguments = table->slots = table->rules = table->devices = table->ids = table->files = table->users = table->filters = none;
+        table->arguments = table->slots = table->rules = table->devices = table->ids = table->files = table->users =
+                table->filters = none;
         table->manager_files = (PolicyRange){0};
         table->limits_place.file = 0;
         table->strings = (PolicyArray){none.offset, 2};
@@ -167,7 +189,10 @@ static void test_sizes(void **state) {
 
 /* Every word replaced by hostile values: the same answer each time, and what passes stays in bounds. */
 static void test_every_word(void **state) {
-        static const uint32_t values[] = {0, 1, 2, 3, 7, 8, 255, sizeof(PolicyTable), sizeof(Fixture), sizeof(Fixture) - 8, 0x7fffffff, 0x80000000, UINT32_MAX - 7, UINT32_MAX};
+        static const uint32_t values[] = {
+                0, 1, 2, 3, 7, 8, 255, sizeof(PolicyTable), sizeof(Fixture), sizeof(Fixture) - 8,
+                0x7fffffff, 0x80000000, UINT32_MAX - 7, UINT32_MAX,
+        };
         Fixture *f _cleanup_free_ = fixture_new(), *copy _cleanup_free_ = fixture_new();
         unsigned n_passed = 0, n_refused = 0;
 
@@ -225,8 +250,12 @@ static void test_from_fd(void **state) {
                 int seals;
                 int r;
         } rows[] = {
-                {F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW, 0}, {F_SEAL_SHRINK | F_SEAL_GROW, -EPERM}, {F_SEAL_WRITE | F_SEAL_GROW, -EPERM},
-                {F_SEAL_WRITE | F_SEAL_SHRINK, -EPERM}, {F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW, -EPERM}, {0, -EPERM},
+                {F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW, 0},
+                {F_SEAL_SHRINK | F_SEAL_GROW, -EPERM},
+                {F_SEAL_WRITE | F_SEAL_GROW, -EPERM},
+                {F_SEAL_WRITE | F_SEAL_SHRINK, -EPERM},
+                {F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW, -EPERM},
+                {0, -EPERM},
         };
         Fixture *f _cleanup_free_ = fixture_new();
         Policy *policy = NULL;
@@ -263,8 +292,9 @@ static void test_from_fd(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good), cmocka_unit_test(test_mutations), cmocka_unit_test(test_counts), cmocka_unit_test(test_sizes),
-                cmocka_unit_test(test_every_word), cmocka_unit_test(test_bounded), cmocka_unit_test(test_from_fd),
+                cmocka_unit_test(test_good),    cmocka_unit_test(test_mutations),  cmocka_unit_test(test_counts),
+                cmocka_unit_test(test_sizes),   cmocka_unit_test(test_every_word), cmocka_unit_test(test_bounded),
+                cmocka_unit_test(test_from_fd),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The filter of a server, in force in a child: what is allowed works, what is denied gives EPERM, what nobody has heard of ENOSYS,
- * and what the agent is to answer arrives at a listener. */
+/* The filter of a server, in force in a child: what is allowed works, what is denied gives EPERM, what nobody has heard
+ * of ENOSYS, and what the agent is to answer arrives at a listener. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -95,7 +95,8 @@ static const char *check_calls(const void *userdata) {
                 long r = syscall(call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
                 int error = r < 0 ? errno : 0;
                 if (error != call->error) {
-                        (void) snprintf(text, sizeof text, "%s: %s, not %s", call->name, strerrorname_np(error), strerrorname_np(call->error));
+                        (void) snprintf(text, sizeof text, "%s: %s, not %s", call->name, strerrorname_np(error),
+                                        strerrorname_np(call->error));
                         return text;
                 }
         }
@@ -110,49 +111,107 @@ static struct {
 
 /* Arguments are such that the kernel would succeed, or fail with another error than EPERM and ENOSYS. */
 static const Call allowed[] = {
-        {CALL(getpid), {0}, 0}, {CALL(read), {-1}, EBADF}, {CALL(write), {-1}, EBADF}, {CALL(openat), {-1, (long) "x"}, EBADF},
-        {CALL(openat2), {-1, (long) "x", 0, 0}, EINVAL}, {CALL(close), {-1}, EBADF}, {CALL(statx), {-1, (long) "x", 0, 0, 0}, EBADF},
-        {CALL(mkdirat), {-1, (long) "x", 0}, EBADF}, {CALL(renameat2), {-1, (long) "x", -1, (long) "y", 0}, EBADF}, {CALL(fsetxattr), {-1, (long) "user.x", 0, 0, 0}, EBADF},
-        {CALL(fallocate), {-1, 0, 0, 1}, EBADF}, {CALL(copy_file_range), {-1, 0, -1, 0, 1, 0}, EBADF}, {CALL(splice), {-1, 0, -1, 0, 1, 0}, EBADF},
-        {CALL(socketpair), {AF_UNIX, SOCK_SEQPACKET, 0, (long) scratch.pair}, 0}, {CALL(sendmsg), {-1, 0, 0}, EBADF}, {CALL(recvmsg), {-1, 0, 0}, EBADF},
-        {CALL(epoll_create1), {0}, 0}, {CALL(getrandom), {(long) scratch.buffer, 16, 0}, 0}, {CALL(kill), {-1, -1}, EINVAL}, {CALL(fsync), {-1}, EBADF},
+        {CALL(getpid), {0}, 0},
+        {CALL(read), {-1}, EBADF},
+        {CALL(write), {-1}, EBADF},
+        {CALL(openat), {-1, (long) "x"}, EBADF},
+        {CALL(openat2), {-1, (long) "x", 0, 0}, EINVAL},
+        {CALL(close), {-1}, EBADF},
+        {CALL(statx), {-1, (long) "x", 0, 0, 0}, EBADF},
+        {CALL(mkdirat), {-1, (long) "x", 0}, EBADF},
+        {CALL(renameat2), {-1, (long) "x", -1, (long) "y", 0}, EBADF},
+        {CALL(fsetxattr), {-1, (long) "user.x", 0, 0, 0}, EBADF},
+        {CALL(fallocate), {-1, 0, 0, 1}, EBADF},
+        {CALL(copy_file_range), {-1, 0, -1, 0, 1, 0}, EBADF},
+        {CALL(splice), {-1, 0, -1, 0, 1, 0}, EBADF},
+        {CALL(socketpair), {AF_UNIX, SOCK_SEQPACKET, 0, (long) scratch.pair}, 0},
+        {CALL(sendmsg), {-1, 0, 0}, EBADF},
+        {CALL(recvmsg), {-1, 0, 0}, EBADF},
+        {CALL(epoll_create1), {0}, 0},
+        {CALL(getrandom), {(long) scratch.buffer, 16, 0}, 0},
+        {CALL(kill), {-1, -1}, EINVAL},
+        {CALL(fsync), {-1}, EBADF},
         {CALL(landlock_create_ruleset), {0, 1, 0}, EFAULT},
         {NULL},
 };
 
 static const Call denied[] = {
-        {CALL(mount), {AT_HOME, AT_HOME, 0, 0x1000 /* MS_BIND */, 0}, EPERM}, {CALL(umount2), {AT_HOME, 0}, EPERM}, {CALL(pivot_root), {AT_HOME, AT_HOME}, EPERM},
-        {CALL(chroot), {AT_HOME}, EPERM}, {CALL(fsopen), {(long) "tmpfs", 0}, EPERM}, {CALL(fsconfig), {-1}, EPERM}, {CALL(fsmount), {-1}, EPERM},
-        {CALL(move_mount), {-1}, EPERM}, {CALL(open_tree), {-100, AT_HOME, 0}, EPERM}, {CALL(mount_setattr), {-1}, EPERM}, {CALL(unshare), {CLONE_NEWUSER}, EPERM},
-        {CALL(unshare), {0}, EPERM}, {CALL(setns), {-1, 0}, EPERM}, {CALL(ptrace), {0}, EPERM}, {CALL(process_vm_readv), {1}, EPERM},
-        {CALL(pidfd_getfd), {-1}, EPERM}, {CALL(bpf), {-1}, EPERM}, {CALL(perf_event_open), {0}, EPERM}, {CALL(userfaultfd), {0}, EPERM},
-        {CALL(io_uring_setup), {1, 0}, EPERM}, {CALL(io_uring_enter), {-1}, EPERM}, {CALL(reboot), {0}, EPERM}, {CALL(keyctl), {0, -3}, EPERM},
-        {CALL(add_key), {0}, EPERM}, {CALL(socket), {AF_UNIX, SOCK_STREAM, 0}, EPERM}, {CALL(socket), {AF_INET, SOCK_DGRAM, 0}, EPERM},
-        {CALL(connect), {-1}, EPERM}, {CALL(bind), {-1}, EPERM}, {CALL(setuid), {0}, EPERM}, {CALL(setresgid), {-1, -1, -1}, EPERM}, {CALL(setgroups), {0}, EPERM},
-        {CALL(capset), {0}, EPERM}, {CALL(execve), {(long) "/bin/true", 0, 0}, EPERM}, {CALL(seccomp), {2, 0, 0}, EPERM}, {CALL(personality), {-1}, EPERM},
+        {CALL(mount), {AT_HOME, AT_HOME, 0, 0x1000 /* MS_BIND */, 0}, EPERM},
+        {CALL(umount2), {AT_HOME, 0}, EPERM},
+        {CALL(pivot_root), {AT_HOME, AT_HOME}, EPERM},
+        {CALL(chroot), {AT_HOME}, EPERM},
+        {CALL(fsopen), {(long) "tmpfs", 0}, EPERM},
+        {CALL(fsconfig), {-1}, EPERM},
+        {CALL(fsmount), {-1}, EPERM},
+        {CALL(move_mount), {-1}, EPERM},
+        {CALL(open_tree), {-100, AT_HOME, 0}, EPERM},
+        {CALL(mount_setattr), {-1}, EPERM},
+        {CALL(unshare), {CLONE_NEWUSER}, EPERM},
+        {CALL(unshare), {0}, EPERM},
+        {CALL(setns), {-1, 0}, EPERM},
+        {CALL(ptrace), {0}, EPERM},
+        {CALL(process_vm_readv), {1}, EPERM},
+        {CALL(pidfd_getfd), {-1}, EPERM},
+        {CALL(bpf), {-1}, EPERM},
+        {CALL(perf_event_open), {0}, EPERM},
+        {CALL(userfaultfd), {0}, EPERM},
+        {CALL(io_uring_setup), {1, 0}, EPERM},
+        {CALL(io_uring_enter), {-1}, EPERM},
+        {CALL(reboot), {0}, EPERM},
+        {CALL(keyctl), {0, -3}, EPERM},
+        {CALL(add_key), {0}, EPERM},
+        {CALL(socket), {AF_UNIX, SOCK_STREAM, 0}, EPERM},
+        {CALL(socket), {AF_INET, SOCK_DGRAM, 0}, EPERM},
+        {CALL(connect), {-1}, EPERM},
+        {CALL(bind), {-1}, EPERM},
+        {CALL(setuid), {0}, EPERM},
+        {CALL(setresgid), {-1, -1, -1}, EPERM},
+        {CALL(setgroups), {0}, EPERM},
+        {CALL(capset), {0}, EPERM},
+        {CALL(execve), {(long) "/bin/true", 0, 0}, EPERM},
+        {CALL(seccomp), {2, 0, 0}, EPERM},
+        {CALL(personality), {-1}, EPERM},
         {CALL(open_by_handle_at), {-1}, EPERM},
         {NULL},
 };
 
 static const Call unknown[] = {
-        {"number 2000", 2000, {0}, ENOSYS}, {CALL(clone3), {0, 0}, ENOSYS}, {CALL(clone3), {-1, 88}, ENOSYS}, {CALL(pkey_alloc), {0, 0}, ENOSYS},
-        {CALL(shmget), {0, 4096, 01600}, ENOSYS}, {CALL(msgget), {0, 01600}, ENOSYS}, {CALL(inotify_init1), {0}, ENOSYS}, {CALL(memfd_secret), {0}, ENOSYS},
+        {"number 2000", 2000, {0}, ENOSYS},
+        {CALL(clone3), {0, 0}, ENOSYS},
+        {CALL(clone3), {-1, 88}, ENOSYS},
+        {CALL(pkey_alloc), {0, 0}, ENOSYS},
+        {CALL(shmget), {0, 4096, 01600}, ENOSYS},
+        {CALL(msgget), {0, 01600}, ENOSYS},
+        {CALL(inotify_init1), {0}, ENOSYS},
+        {CALL(memfd_secret), {0}, ENOSYS},
         {NULL},
 };
 
 static const Call arguments[] = {
-        {"prctl name", SYS_prctl, {PR_SET_NAME, (long) "x"}, 0}, {"prctl dumpable", SYS_prctl, {PR_GET_DUMPABLE}, 0},
-        {"prctl seccomp", SYS_prctl, {PR_SET_SECCOMP, 2, 0}, ENOSYS}, {"prctl keepcaps", SYS_prctl, {PR_SET_KEEPCAPS, 1}, ENOSYS},
-        {"prctl bounding set", SYS_prctl, {PR_CAPBSET_DROP, 0}, ENOSYS}, {"prctl ambient", SYS_prctl, {PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0}, ENOSYS},
-        {"prctl mm", SYS_prctl, {PR_SET_MM, PR_SET_MM_BRK, 0, 0, 0}, ENOSYS}, {"ioctl FIONREAD", SYS_ioctl, {-1, FIONREAD, 0}, EBADF},
-        {"ioctl TCGETS", SYS_ioctl, {-1, TCGETS, 0}, EBADF}, {"ioctl TIOCSTI", SYS_ioctl, {-1, TIOCSTI, 0}, ENOSYS},
-        {"ioctl TIOCSTI with a high half", SYS_ioctl, {-1, (long) (0x100000000UL | TIOCSTI), 0}, ENOSYS}, {"ioctl TIOCLINUX", SYS_ioctl, {-1, TIOCLINUX, 0}, ENOSYS},
-        {"ioctl LOOP_SET_FD", SYS_ioctl, {-1, 0x4C00, 0}, ENOSYS}, {"ioctl BLKRRPART", SYS_ioctl, {-1, 0x125F, 0}, ENOSYS},
-        {"execveat of a descriptor", SYS_execveat, {-1, (long) "", 0, 0, AT_EMPTY_PATH}, EBADF}, {"execveat of a path", SYS_execveat, {-100, (long) "/bin/true", 0, 0, 0}, ENOSYS},
-        {"clone NEWNS", SYS_clone, {CLONE_NEWNS | SIGCHLD}, EPERM}, {"clone NEWCGROUP", SYS_clone, {CLONE_NEWCGROUP | SIGCHLD}, EPERM},
-        {"clone NEWUTS", SYS_clone, {CLONE_NEWUTS | SIGCHLD}, EPERM}, {"clone NEWIPC", SYS_clone, {CLONE_NEWIPC | SIGCHLD}, EPERM},
-        {"clone NEWUSER", SYS_clone, {CLONE_NEWUSER | SIGCHLD}, EPERM}, {"clone NEWPID", SYS_clone, {CLONE_NEWPID | SIGCHLD}, EPERM},
-        {"clone NEWNET", SYS_clone, {CLONE_NEWNET | SIGCHLD}, EPERM}, {"clone NEWUSER NEWNS", SYS_clone, {CLONE_NEWUSER | CLONE_NEWNS | SIGCHLD}, EPERM},
+        {"prctl name", SYS_prctl, {PR_SET_NAME, (long) "x"}, 0},
+        {"prctl dumpable", SYS_prctl, {PR_GET_DUMPABLE}, 0},
+        {"prctl seccomp", SYS_prctl, {PR_SET_SECCOMP, 2, 0}, ENOSYS},
+        {"prctl keepcaps", SYS_prctl, {PR_SET_KEEPCAPS, 1}, ENOSYS},
+        {"prctl bounding set", SYS_prctl, {PR_CAPBSET_DROP, 0}, ENOSYS},
+        {"prctl ambient", SYS_prctl, {PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0}, ENOSYS},
+        {"prctl mm", SYS_prctl, {PR_SET_MM, PR_SET_MM_BRK, 0, 0, 0}, ENOSYS},
+        {"ioctl FIONREAD", SYS_ioctl, {-1, FIONREAD, 0}, EBADF},
+        {"ioctl TCGETS", SYS_ioctl, {-1, TCGETS, 0}, EBADF},
+        {"ioctl TIOCSTI", SYS_ioctl, {-1, TIOCSTI, 0}, ENOSYS},
+        {"ioctl TIOCSTI with a high half", SYS_ioctl, {-1, (long) (0x100000000UL | TIOCSTI), 0}, ENOSYS},
+        {"ioctl TIOCLINUX", SYS_ioctl, {-1, TIOCLINUX, 0}, ENOSYS},
+        {"ioctl LOOP_SET_FD", SYS_ioctl, {-1, 0x4C00, 0}, ENOSYS},
+        {"ioctl BLKRRPART", SYS_ioctl, {-1, 0x125F, 0}, ENOSYS},
+        {"execveat of a descriptor", SYS_execveat, {-1, (long) "", 0, 0, AT_EMPTY_PATH}, EBADF},
+        {"execveat of a path", SYS_execveat, {-100, (long) "/bin/true", 0, 0, 0}, ENOSYS},
+        {"clone NEWNS", SYS_clone, {CLONE_NEWNS | SIGCHLD}, EPERM},
+        {"clone NEWCGROUP", SYS_clone, {CLONE_NEWCGROUP | SIGCHLD}, EPERM},
+        {"clone NEWUTS", SYS_clone, {CLONE_NEWUTS | SIGCHLD}, EPERM},
+        {"clone NEWIPC", SYS_clone, {CLONE_NEWIPC | SIGCHLD}, EPERM},
+        {"clone NEWUSER", SYS_clone, {CLONE_NEWUSER | SIGCHLD}, EPERM},
+        {"clone NEWPID", SYS_clone, {CLONE_NEWPID | SIGCHLD}, EPERM},
+        {"clone NEWNET", SYS_clone, {CLONE_NEWNET | SIGCHLD}, EPERM},
+        {"clone NEWUSER NEWNS", SYS_clone, {CLONE_NEWUSER | CLONE_NEWNS | SIGCHLD}, EPERM},
         {NULL},
 };
 
@@ -165,7 +224,7 @@ static void test_calls(void **state) {
         free(filter.code);
 }
 
-/* ---- programs go on working ----------------------------------------------------------------------------------------- */
+/* ---- programs go on working -------------------------------------------------------------------------------------- */
 
 static void *thread(void *userdata) {
         *(int *) userdata = 42;
@@ -215,22 +274,27 @@ static void test_programs(void **state) {
         free(filter.code);
 }
 
-/* ---- SystemCalls= --------------------------------------------------------------------------------------------------- */
+/* ---- SystemCalls= ------------------------------------------------------------------------------------------------ */
 
 static void test_changes(void **state) {
         static const struct {
                 const char *calls;
                 Call checks[4];
         } rows[] = {
-                {"-kill +inotify_init1", {{CALL(kill), {-1, -1}, ENOSYS}, {CALL(inotify_init1), {0}, 0}, {CALL(tkill), {-1, 0}, EINVAL}}},
+                {"-kill +inotify_init1",
+                 {{CALL(kill), {-1, -1}, ENOSYS}, {CALL(inotify_init1), {0}, 0}, {CALL(tkill), {-1, 0}, EINVAL}}},
                 {"+socket", {{CALL(socket), {AF_UNIX, SOCK_STREAM, 0}, 0}, {CALL(connect), {-1}, EPERM}}},
                 {"-socket", {{CALL(socket), {AF_UNIX, SOCK_STREAM, 0}, EPERM}}},
                 {"-kill +kill", {{CALL(kill), {-1, -1}, EINVAL}}},
                 {"+inotify_init1 -inotify_init1", {{CALL(inotify_init1), {0}, ENOSYS}}},
                 /* Those whose arguments are checked: all arguments, or none. */
-                {"+ioctl +prctl", {{"ioctl BLKRRPART", SYS_ioctl, {-1, 0x125F, 0}, EBADF}, {"prctl keepcaps", SYS_prctl, {PR_SET_KEEPCAPS, 0}, 0}}},
-                {"-ioctl -prctl -clone", {{"ioctl FIONREAD", SYS_ioctl, {-1, FIONREAD, 0}, ENOSYS}, {"prctl name", SYS_prctl, {PR_SET_NAME, (long) "x"}, ENOSYS},
-                                          {"clone", SYS_clone, {SIGCHLD}, ENOSYS}}},
+                {"+ioctl +prctl",
+                 {{"ioctl BLKRRPART", SYS_ioctl, {-1, 0x125F, 0}, EBADF},
+                  {"prctl keepcaps", SYS_prctl, {PR_SET_KEEPCAPS, 0}, 0}}},
+                {"-ioctl -prctl -clone",
+                 {{"ioctl FIONREAD", SYS_ioctl, {-1, FIONREAD, 0}, ENOSYS},
+                  {"prctl name", SYS_prctl, {PR_SET_NAME, (long) "x"}, ENOSYS},
+                  {"clone", SYS_clone, {SIGCHLD}, ENOSYS}}},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -259,11 +323,12 @@ static void test_deterministic(void **state) {
         free(b.code);
 }
 
-/* ---- hand-over fd: the agent answers -------------------------------------------------------------------------------- */
+/* ---- hand-over fd: the agent answers ----------------------------------------------------------------------------- */
 
 static _Atomic int listener;
 
-/* Stands for the agent: a thread from before the filter, which answers every call with an error that the kernel would not give. */
+/* Stands for the agent: a thread from before the filter, which answers every call with an error that the kernel would
+ * not give. */
 static void *answer(void *userdata) {
         while (atomic_load(&listener) == 0)
                 (void) sched_yield();
@@ -282,8 +347,13 @@ static const char *check_notified(const Filter *filter) {
 #define ROW(name, directory, path) {CALL(name), {0}, EUCLEAN},
                 NOTIFIED_SYSCALLS(ROW)
 #undef ROW
-                {CALL(openat2), {-100, AT_HOME, 0, 0}, ENOSYS}, {CALL(getpid), {0}, 0}, {CALL(fstat), {-1, 0}, EBADF}, {CALL(pivot_root), {AT_HOME, AT_HOME}, EPERM},
-                {CALL(socket), {AF_UNIX, SOCK_STREAM, 0}, EPERM}, {"number 2000", 2000, {0}, ENOSYS}, {NULL},
+                        {CALL(openat2), {-100, AT_HOME, 0, 0}, ENOSYS},
+                {CALL(getpid), {0}, 0},
+                {CALL(fstat), {-1, 0}, EBADF},
+                {CALL(pivot_root), {AT_HOME, AT_HOME}, EPERM},
+                {CALL(socket), {AF_UNIX, SOCK_STREAM, 0}, EPERM},
+                {"number 2000", 2000, {0}, ENOSYS},
+                {NULL},
         };
         pthread_t id;
         int fd;
@@ -326,7 +396,8 @@ static void test_notified(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_calls), cmocka_unit_test(test_programs), cmocka_unit_test(test_changes), cmocka_unit_test(test_unknown_name),
+                cmocka_unit_test(test_calls),         cmocka_unit_test(test_programs),
+                cmocka_unit_test(test_changes),       cmocka_unit_test(test_unknown_name),
                 cmocka_unit_test(test_deterministic), cmocka_unit_test(test_notified),
         };
 
