@@ -90,7 +90,8 @@ static int on_exit_of_worker(sd_event_source *source, const siginfo_t *info, voi
         WorkerLink *link = userdata;
 
         link->reaped = true;
-        if (link->io) /* what it said before it ended is still in the socket */
+        /* What it said before it ended is still in the socket: at most one report of each kind, and the end of file. */
+        for (unsigned i = 0; link->io && i <= _WORKER_REPORT_MAX; i++)
                 (void) on_readable(link->io, link->fd, 0, link);
         if (link->on_report)
                 link_report_error(link, -ECHILD);
