@@ -256,6 +256,17 @@ void draft_main_done(DraftMain *draft) {
         *draft = (DraftMain){0};
 }
 
+/* Where [Limits] was said last: in the file that comes last of those that have it. */
+static void place_limits(const TypeFiles *files, const Entries *entries, DraftMain *ret) {
+        for (size_t f = 0; f < files->n_files; f++)
+                for (size_t i = 0; i < entries->n; i++)
+                        if (strcmp(entries->rows[i].section, "Limits") == 0 && strcmp(entries->rows[i].file, files->files[f]) == 0) {
+                                free(ret->limits_file);
+                                ret->limits_file = strdup(files->files[f]);
+                                ret->limits_line = entries->rows[i].line;
+                        }
+}
+
 static int compare_sections(const void *a, const void *b) {
         const Entry *x = a, *y = b;
 
@@ -280,12 +291,7 @@ int draft_main(const TypeFiles *files, Mistakes *mistakes, DraftMain *ret) {
                 return r;
         if (entries.n > 0)
                 qsort(entries.rows, entries.n, sizeof *entries.rows, compare_sections);
-        for (size_t i = 0; i < entries.n; i++)
-                if (strcmp(entries.rows[i].section, "Limits") == 0) {
-                        free(ret->limits_file);
-                        ret->limits_file = strdup(entries.rows[i].file);
-                        ret->limits_line = entries.rows[i].line;
-                }
+        place_limits(files, &entries, ret);
         r = apply_entries(&entries, &target, mistakes);
         if (r < 0)
                 return r;

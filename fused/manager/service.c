@@ -189,7 +189,7 @@ void service_superblock_made(Service *service) {
 
 void service_mounted(Service *service, int error) {
         if (error < 0) {
-                if (service->state == SERVICE_ASKED)
+                if (service->state == SERVICE_ASKED && !service->said_goodbye)
                         service_reply(service, error);
                 service_enter_state(service, SERVICE_DEAD);
                 return;

@@ -14,7 +14,7 @@ as_user $ALICE bash -c "cd '$T/mnt' && find . -type f -print0 | sort -z | xargs 
 say "reads and writes of its owner"
 as_user $ALICE bash -euc "cd '$T/mnt'
         mkdir new; echo text >new/file; ln -s file new/link; ln new/file new/hard; chmod 640 new/file
-        truncate -s 100000 new/file; mv new/file new/renamed; rm dir0/deep/*; rmdir dir0/deep/deeper
+        truncate -s 100000 new/file; mv new/file new/renamed; find dir0/deep -type f -delete; rmdir dir0/deep/deeper
         dd if=/dev/urandom of=big bs=1M count=8 status=none; cp big copy; cmp big copy"
 assert_equal "$(stat -c '%u:%g %a %s' "$T/tree/new/renamed")" "$ALICE:$ALICE 640 100000" "the file below"
 assert_equal "$(as_user $ALICE stat -c '%u:%g %a %s' "$T/mnt/new/renamed")" "$ALICE:$ALICE 640 100000" "the file through the mount"

@@ -22,7 +22,7 @@ static int answer_init(int fd, const struct fuse_in_header *in, MiniFuse how) {
 
         if (how == MINI_INIT_ERROR)
                 return reply(fd, in->unique, EPERM, NULL, 0);
-        return reply(fd, in->unique, 0, &out, how == MINI_INIT_SHORT ? 3 : sizeof out);
+        return reply(fd, in->unique, 0, &out, how == MINI_INIT_SHORT ? 0 : sizeof out);
 }
 
 static int answer(int fd, const struct fuse_in_header *in) {

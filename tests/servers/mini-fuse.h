@@ -10,7 +10,7 @@ typedef enum MiniFuse {
         MINI_NEVER_INIT,  /* reads nothing */
         MINI_IGNORE_INIT, /* reads FUSE_INIT and does not answer */
         MINI_INIT_ERROR,  /* answers it with an error */
-        MINI_INIT_SHORT,  /* with half an answer */
+        MINI_INIT_SHORT,  /* with an answer of no bytes: the kernel takes the rest for zero */
         MINI_INIT_OLD,    /* with a version that the kernel does not speak */
         MINI_HANG,        /* answers FUSE_INIT, then never again */
 } MiniFuse;
