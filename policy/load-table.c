@@ -99,6 +99,8 @@ static int push_rule(Builder *b, const DraftRule *draft) {
 static int push_slots(Builder *b, const DraftType *draft) {
         for (size_t i = 0; i < draft->n_slots; i++) {
                 PolicySlot slot = draft->slots[i];
+                if (slot.sources & POLICY_SOURCE_NONE) /* it says itself that it may stay empty */
+                        slot.required = 0;
                 char path[POLICY_NAME_MAX + 16];
                 (void) snprintf(path, sizeof path, "/slots/%s", slot.name);
                 int r = push_string(b, path, &slot.path);

@@ -38,7 +38,7 @@ static int check_slots(const WorkerJob *job, WorkerReport *report) {
                 }
                 const PolicySlot *slot = policy_slot(job->table, job->type, i);
                 if (source == POLICY_SOURCE_NONE) {
-                        if (slot->required && !(slot->sources & POLICY_SOURCE_NONE))
+                        if (slot->required)
                                 return worker_refuse(report, REFUSAL_SLOT_MISSING);
                 } else if (!(slot->sources & source))
                         return worker_refuse(report, REFUSAL_SOURCE_KIND);
