@@ -297,8 +297,11 @@ static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *
         size_t n_slots = 0;
 
         if (report->error < 0) {
+                WorkerReport failure = *report;
+                if (failure.stage == BROKER_STAGE_NONE) /* it was killed, and could not say itself where it was */
+                        failure.stage = mount->state == MOUNT_MOUNTING ? BROKER_STAGE_INIT : BROKER_STAGE_SOURCE;
                 mount->worker = NULL;
-                return fail(mount, report->error, report);
+                return fail(mount, report->error, &failure);
         }
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 n_slots += mount->record.slots[i] != BROKER_SLOT_EMPTY;

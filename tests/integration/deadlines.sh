@@ -15,7 +15,7 @@ for file in "$T"/policy/types/*.conf; do
         started=$SECONDS
         expect_fusectl 1 mount "$type" none "$T/mnt"
         echo "$OUT"
-        out_has 'deadline|time|answer'
+        out_has 'deadline|time|answer|has passed'
         [ $((SECONDS - started)) -le 8 ] || fail "$type took $((SECONDS - started)) s"
         not_mounted "$T/mnt" || fail "$type: mounted"
 done
