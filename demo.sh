@@ -15,7 +15,8 @@ IMAGE=${1:+$(realpath "$1")} POINT=${2:+$(realpath "$2")}
 # shellcheck source=tests/lib/packages.sh
 . tests/lib/packages.sh
 
-BUILD=$PWD/build-demo STAGE=$PWD/build-demo/stage
+BUILD=$(build_place "$PWD")/build-demo
+STAGE=$BUILD/stage
 D="" FUSED_PID="" ID="" NAME=""
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 show() { printf '\033[2m$ %s\033[0m\n' "$*"; "$@"; }

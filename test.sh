@@ -6,13 +6,14 @@ set -u -o pipefail
 cd "$(dirname "$0")" || exit 1
 [ "$(id -u)" = 0 ] || { echo "test.sh: needs root (it mounts)" >&2; exit 1; }
 TOP=$PWD
-PLAIN=$TOP/build-test
-ASAN=$TOP/build-asan
 RESULTS=$(mktemp /tmp/fused-results.XXXXXX)
 trap 'rm -f "$RESULTS"' EXIT
 export FUSED_MUST_WORK=1 # nothing may be skipped for want of something that we install ourselves
 # shellcheck source=tests/lib/packages.sh
 . tests/lib/packages.sh
+PLACE=$(build_place "$TOP")
+PLAIN=$PLACE/build-test
+ASAN=$PLACE/build-asan
 
 result() { echo "$*" | tee -a "$RESULTS"; }
 section() { printf '\n### %s (%d s)\n' "$*" $SECONDS; }
