@@ -220,7 +220,10 @@ void mount_request_end(Mount *mount, const BrokerRequest *request) {
         manager_reply(mount->broker, request, &reply, NULL, 0);
         if (reply.error < 0)
                 return;
-        mount_end(mount, how == BROKER_END_CANCEL ? BROKER_REASON_CANCELLED : how == BROKER_END_ABORT ? BROKER_REASON_ABORTED : BROKER_REASON_UNMOUNTED,
+        mount_end(mount,
+                  how == BROKER_END_CANCEL  ? BROKER_REASON_CANCELLED
+                  : how == BROKER_END_ABORT ? BROKER_REASON_ABORTED
+                                            : BROKER_REASON_UNMOUNTED,
                   /* graceful= */ how == BROKER_END_UNMOUNT && live);
 }
 

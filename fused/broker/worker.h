@@ -86,7 +86,8 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds /* [2 + 
 int worker_authorize(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c */
 int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int socket_fd, WorkerReport *report, int *ret_mount_fd); /* worker-mount.c */
 int worker_unmount(const WorkerJob *job); /* worker-unmount.c */
-int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_gid, uid_t to, bool read_only, int *ret_fd) _must_check_; /* worker-tree.c */
+int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_gid, uid_t to, bool read_only,
+                      int *ret_fd) _must_check_;                      /* worker-tree.c */
 int worker_enter_user_ns(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c; then /dev/fuse is opened, then: */
 int worker_become_caller(const WorkerJob *job, WorkerReport *report); /* takes its ids, keeps CAP_SYS_ADMIN there */
 int worker_enter_mount_ns(const WorkerJob *job, WorkerReport *report, int *ret_ns_fd); /* worker-namespace.c */

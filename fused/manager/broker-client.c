@@ -189,7 +189,11 @@ BrokerClient *broker_client_free(BrokerClient *client) {
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         BrokerCall *call = userdata;
-        BrokerReply reply = {.magic = BROKER_MAGIC, .operation = call->operation, .serial = call->serial, .mount_id = call->mount_id, .error = -ETIMEDOUT};
+        BrokerReply reply = {.magic = BROKER_MAGIC,
+                             .operation = call->operation,
+                             .serial = call->serial,
+                             .mount_id = call->mount_id,
+                             .error = -ETIMEDOUT};
         broker_reply_t on_reply = call->on_reply;
 
         call->deadline = sd_event_source_disable_unref(call->deadline);

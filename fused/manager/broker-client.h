@@ -21,7 +21,8 @@ typedef void (*broker_lost_t)(void *userdata, int error);
 #define BROKER_CLIENT_FDS_MAX 4 /* the most that any message to us carries */
 
 /* Takes socket_fd over. */
-int broker_client_new(sd_event *event, int socket_fd, broker_event_t on_event, broker_lost_t on_lost, void *userdata, BrokerClient **ret) _must_check_;
+int broker_client_new(sd_event *event, int socket_fd, broker_event_t on_event, broker_lost_t on_lost, void *userdata,
+                      BrokerClient **ret) _must_check_;
 BrokerClient *broker_client_free(BrokerClient *client);
 
 /* Fills in magic, operation and serial; fds are borrowed (duplicated if the socket is full). *ret_call may be NULL. */

@@ -24,7 +24,8 @@ static int set_aside(Peer *peer, sd_bus_message *message, Call **ret) {
 
         if (r >= 0)
                 return 0;
-        (void) refuse(message, r == -EBUSY ? OUTCOME_LIMITS : OUTCOME_FAILED, r == -EBUSY ? "too many calls wait for an answer on this connection" : strerror(-r));
+        (void) refuse(message, r == -EBUSY ? OUTCOME_LIMITS : OUTCOME_FAILED,
+                      r == -EBUSY ? "too many calls wait for an answer on this connection" : strerror(-r));
         return 1;
 }
 

@@ -50,7 +50,8 @@ static int pause_accepting(Control *control) {
         r = sd_event_source_set_enabled(control->io, SD_EVENT_OFF);
         if (r < 0)
                 return r;
-        return sd_event_add_time_relative(control->manager->event, &control->pause, CLOCK_MONOTONIC, ACCEPT_PAUSE_USEC, USEC_PER_MSEC, on_pause_over, control);
+        return sd_event_add_time_relative(control->manager->event, &control->pause, CLOCK_MONOTONIC, ACCEPT_PAUSE_USEC,
+                                          USEC_PER_MSEC, on_pause_over, control);
 }
 
 static int on_connection(sd_event_source *source, int listen_fd, uint32_t revents, void *userdata) {
@@ -75,7 +76,9 @@ static int on_connection(sd_event_source *source, int listen_fd, uint32_t revent
                 }
                 r = control_add_peer(control, fd);
                 if (r < 0 && log_rate_ok(&control->rate, 5, 10 * USEC_PER_SEC, &dropped))
-                        log_warning("connection refused: %s", r == -EDQUOT ? "its user has too many" : r == -EUSERS ? "there are too many" : strerror(-r));
+                        log_warning("connection refused: %s", r == -EDQUOT   ? "its user has too many"
+                                                              : r == -EUSERS ? "there are too many"
+                                                                             : strerror(-r));
         }
         return 0;
 }

@@ -95,7 +95,8 @@ static void on_end_reply(void *userdata, const BrokerReply *reply, int *fds, siz
                             "mount %llu is detached: it ends when its descriptors are closed; --lazy or abort ends it now" :
                             "mount %llu is in use", (unsigned long long) mount->record.mount_id);
         else
-                outcome_set(&outcome, OUTCOME_FAILED, "mount %llu cannot be taken down: %s", (unsigned long long) mount->record.mount_id, strerror(-reply->error));
+                outcome_set(&outcome, OUTCOME_FAILED, "mount %llu cannot be taken down: %s",
+                            (unsigned long long) mount->record.mount_id, strerror(-reply->error));
         remove_waiter(waiter);
         waiter->on_outcome(waiter->userdata, &outcome, mount, NULL);
         free(waiter);
@@ -114,7 +115,8 @@ int mount_end(Mount *mount, BrokerEndHow how, mount_outcome_t on_outcome, void *
                 mount_fail(mount, 0, OUTCOME_FAILED, "taken down by request before it was live");
                 return 0;
         }
-        r = broker_client_call(mount->manager->broker, &request, BROKER_END, NULL, 0, mount_deadline_usec(mount, MOUNT_ENDING), on_end_reply, waiter, &waiter->call);
+        r = broker_client_call(mount->manager->broker, &request, BROKER_END, NULL, 0,
+                               mount_deadline_usec(mount, MOUNT_ENDING), on_end_reply, waiter, &waiter->call);
         if (r < 0) {
                 remove_waiter(waiter);
                 free(waiter);
@@ -141,9 +143,13 @@ static void complete_failure(Mount *mount, Outcome *outcome) {
         char whose[160] = "", exit_text[64] = "", words[1024] = "";
 
         if (mount->failure->kind == OUTCOME_SERVER_FAILED)
-                (void) snprintf(whose, sizeof whose, "the server of type %s failed while fused waited for %s: ", mount_type_name(mount), mount->failed_step);
+                (void) snprintf(whose, sizeof whose,
+                                "the server of type %s failed while fused waited for %s: ", mount_type_name(mount),
+                                mount->failed_step);
         if (mount->has_exited && !mount->killed)
-                (void) snprintf(exit_text, sizeof exit_text, mount->exit_code == CLD_EXITED ? "; it exited with status %d" : "; it was killed by signal %d",
+                (void) snprintf(exit_text, sizeof exit_text,
+                                mount->exit_code == CLD_EXITED ? "; it exited with status %d"
+                                                               : "; it was killed by signal %d",
                                 mount->exit_status);
         if (mount->log) {
                 server_log_drain(mount->log);
@@ -169,7 +175,8 @@ void mount_on_ended(Mount *mount, BrokerEndReason reason, int exit_code, int exi
                 char text[256];
                 (void) snprintf(text, sizeof text, "ended: %s%s", broker_end_reason_to_string(reason), *mount->last_event ? "; last event: " : "");
                 outcome_set(&outcome, OUTCOME_FAILED, "%s%s", text, mount->last_event);
-                mount_log(mount, was_live && reason == BROKER_REASON_SERVER_EXIT ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, broker_end_reason_to_string(reason), outcome.text);
+                mount_log(mount, was_live && reason == BROKER_REASON_SERVER_EXIT ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
+                          broker_end_reason_to_string(reason), outcome.text);
         }
         mount_tell_client(mount, &outcome, NULL);
 

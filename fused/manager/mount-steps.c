@@ -19,13 +19,16 @@ static void ask_for_plain_mount(Mount *mount);
 int mount_step_create(Mount *mount, const BrokerCreate *create, const int *fds, size_t n_fds) {
         BrokerRequest request = {.create = *create};
 
-        return broker_client_call(mount->manager->broker, &request, BROKER_CREATE, fds, n_fds, 2 * REPLY_MARGIN_USEC, on_created, mount, &mount->call);
+        return broker_client_call(mount->manager->broker, &request, BROKER_CREATE, fds, n_fds, 2 * REPLY_MARGIN_USEC,
+                                  on_created, mount, &mount->call);
 }
 
 /* The words for a step of the broker that failed. */
 static void compose_broker_failure(const Mount *mount, const BrokerReply *reply, Outcome *outcome) {
         bool refused = reply->error == -EACCES && reply->refusal.refusal != REFUSAL_NONE;
-        const PolicyTable *table = mount->policy && reply->refusal.policy_generation == policy_generation(mount->policy) ? policy_table(mount->policy) : NULL;
+        const PolicyTable *table = mount->policy && reply->refusal.policy_generation == policy_generation(mount->policy)
+                                           ? policy_table(mount->policy)
+                                           : NULL;
 
         if (refused)
                 refusal_compose(outcome, table, mount->type, &reply->refusal);
@@ -34,7 +37,8 @@ static void compose_broker_failure(const Mount *mount, const BrokerReply *reply,
         else if (reply->error == -ETIMEDOUT && reply->stage == BROKER_STAGE_INIT)
                 outcome_set(outcome, OUTCOME_SERVER_FAILED, "Init=%.1f s has passed", (double) mount->type->init_usec / (double) USEC_PER_SEC);
         else if (reply->stage == BROKER_STAGE_NONE)
-                outcome_set(outcome, OUTCOME_FAILED, "%s: %s", broker_operation_to_string((BrokerOperation) reply->operation), strerror(-reply->error));
+                outcome_set(outcome, OUTCOME_FAILED, "%s: %s",
+                            broker_operation_to_string((BrokerOperation) reply->operation), strerror(-reply->error));
         else
                 outcome_set(outcome, OUTCOME_FAILED, "%s: %s", broker_stage_to_string((BrokerStage) reply->stage), strerror(-reply->error));
 }
@@ -70,8 +74,8 @@ static void ask_for_server(Mount *mount) {
         BrokerRequest request = {.mount_id = mount->record.mount_id};
         int r;
 
-        r = broker_client_call(mount->manager->broker, &request, BROKER_SPAWN, NULL, 0, mount->type->start_usec + REPLY_MARGIN_USEC, on_spawned, mount,
-                               &mount->spawn_call);
+        r = broker_client_call(mount->manager->broker, &request, BROKER_SPAWN, NULL, 0,
+                               mount->type->start_usec + REPLY_MARGIN_USEC, on_spawned, mount, &mount->spawn_call);
         if (r < 0)
                 mount_fail(mount, 0, OUTCOME_FAILED, "the broker cannot be asked: %s", strerror(-r));
 }
@@ -104,7 +108,8 @@ static void ask_for_mount(Mount *mount, const BrokerMount *wanted) {
 
         mount_note(mount, "mounting");
         mount_enter_state(mount, MOUNT_MOUNTING);
-        r = broker_client_call(mount->manager->broker, &request, BROKER_MOUNT, NULL, 0, mount->type->init_usec + REPLY_MARGIN_USEC, on_mounted, mount, &mount->call);
+        r = broker_client_call(mount->manager->broker, &request, BROKER_MOUNT, NULL, 0,
+                               mount->type->init_usec + REPLY_MARGIN_USEC, on_mounted, mount, &mount->call);
         if (r < 0)
                 mount_fail(mount, 0, OUTCOME_FAILED, "the broker cannot be asked: %s", strerror(-r));
 }
@@ -171,8 +176,8 @@ static void hook_send_file(void *userdata, const BrokerSendFile *file) {
         BrokerRequest request = {.mount_id = mount->record.mount_id, .send_file = *file};
         int r;
 
-        r = broker_client_call(mount->manager->broker, &request, BROKER_SEND_FILE, NULL, 0, mount->type->start_usec + REPLY_MARGIN_USEC, on_file_sent, mount,
-                               &mount->call);
+        r = broker_client_call(mount->manager->broker, &request, BROKER_SEND_FILE, NULL, 0,
+                               mount->type->start_usec + REPLY_MARGIN_USEC, on_file_sent, mount, &mount->call);
         if (r < 0)
                 mount_fail(mount, 0, OUTCOME_FAILED, "the broker cannot be asked: %s", strerror(-r));
 }

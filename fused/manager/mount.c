@@ -327,8 +327,8 @@ static int prepare(Mount *mount, const char *type_name, const MountRequest *requ
         return r;
 }
 
-int mount_start(Manager *manager, const char *type_name, const MountRequest *request, uid_t uid, int caller_fd, mount_outcome_t on_outcome, void *userdata,
-                Mount **ret, Outcome *outcome) {
+int mount_start(Manager *manager, const char *type_name, const MountRequest *request, uid_t uid, int caller_fd,
+                mount_outcome_t on_outcome, void *userdata, Mount **ret, Outcome *outcome) {
         Mount *mount = mount_new(manager);
         int r;
 

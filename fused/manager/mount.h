@@ -63,8 +63,8 @@ struct Mount {
 
 /* Decides what the manager can decide, charges, and asks the broker. caller_fd and the request's descriptors are borrowed.
  * On failure *outcome says why and the callback is not called. */
-int mount_start(Manager *manager, const char *type_name, const MountRequest *request, uid_t uid, int caller_fd, mount_outcome_t on_outcome, void *userdata,
-                Mount **ret, Outcome *outcome) _must_check_;
+int mount_start(Manager *manager, const char *type_name, const MountRequest *request, uid_t uid, int caller_fd,
+                mount_outcome_t on_outcome, void *userdata, Mount **ret, Outcome *outcome) _must_check_;
 /* The client that waits for it to become live has gone: it is cancelled. */
 void mount_client_gone(Mount *mount);
 /* Takes it down. The callback comes once it has ended, or says why not. 0 or negative errno (then it does not come). */

@@ -127,7 +127,8 @@ static int guard(Peer *peer) {
         if (n <= 0)
                 return n < 0 ? (int) n : peer->bus ? GLANCE_END : -ECONNRESET;
         size = (size_t) n;
-        verdict = peer->authenticated ? peer_guard_message(peek_buffer, size, &size, &declared) : peer_guard_auth(peek_buffer, size, &peer->n_checked);
+        verdict = peer->authenticated ? peer_guard_message(peek_buffer, size, &size, &declared)
+                                      : peer_guard_auth(peek_buffer, size, &peer->n_checked);
         if (verdict == PEER_GUARD_BAD)
                 return -EBADMSG;
         if (verdict == PEER_GUARD_PART) {
@@ -349,7 +350,8 @@ int control_add_peer(Control *control, int fd) {
                 r = identify(peer);
         }
         if (r >= 0)
-                r = quota_charge(control->manager->quota, peer->uid, QUOTA_CONNECTIONS, 1, peer->uid == 0 ? PEERS_OF_ROOT_MAX : PEERS_PER_USER_MAX, &peer->charge);
+                r = quota_charge(control->manager->quota, peer->uid, QUOTA_CONNECTIONS, 1,
+                                 peer->uid == 0 ? PEERS_OF_ROOT_MAX : PEERS_PER_USER_MAX, &peer->charge);
         if (r >= 0) {
                 peer->bus_fd = TAKE_FD(owned);
                 r = watch_first(peer);

@@ -75,7 +75,8 @@ static const PolicyRule *rule_at(const PolicyTable *table, const PolicyType *typ
 }
 
 /* "[word] what (detail): by rule FILE:LINE [Allow x]: hint" */
-static void compose(Outcome *outcome, const PolicyTable *table, const PolicyType *type, Refusal refusal, const PolicyPlace *place, const char *detail) {
+static void compose(Outcome *outcome, const PolicyTable *table, const PolicyType *type, Refusal refusal,
+                    const PolicyPlace *place, const char *detail) {
         const PolicyRule *rule = place ? rule_at(table, type, place) : NULL;
         char where[512], safe[512];
 

@@ -10,7 +10,8 @@
 /* table is the one that refusal->place refers to; NULL if it is not known (any more). type may be NULL. */
 void refusal_compose(Outcome *outcome, const PolicyTable *table, const PolicyType *type, const BrokerRefusal *refusal);
 /* A refusal of the manager's own, with a detail such as the offending word; place may be NULL. */
-void refusal_compose_own(Outcome *outcome, const PolicyTable *table, Refusal refusal, const PolicyPlace *place, const char *format, ...) _printf_(5, 6);
+void refusal_compose_own(Outcome *outcome, const PolicyTable *table, Refusal refusal, const PolicyPlace *place,
+                         const char *format, ...) _printf_(5, 6);
 void refusal_compose_quota(Outcome *outcome, const PolicyTable *table, QuotaKind kind, uint32_t used, uint32_t wanted, uint32_t limit,
                            const PolicyPlace *place);
 /* "FILE:LINE", or "" if the place names none. */

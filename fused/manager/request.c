@@ -238,7 +238,8 @@ static int find_slot(const PolicyTable *table, const PolicyType *type, const cha
         return -ENOENT;
 }
 
-static int bind_slot(const RequestSlot *slot, const PolicyTable *table, const PolicyType *type, BrokerCreate *create, int *slot_fds, Outcome *outcome) {
+static int bind_slot(const RequestSlot *slot, const PolicyTable *table, const PolicyType *type, BrokerCreate *create,
+                     int *slot_fds, Outcome *outcome) {
         uint32_t kind;
         int i;
 
@@ -258,7 +259,8 @@ static int bind_slot(const RequestSlot *slot, const PolicyTable *table, const Po
         return 0;
 }
 
-static int bind_slots(const MountRequest *request, RequestUse use, const PolicyTable *table, const PolicyType *type, BrokerCreate *create, int *slot_fds, Outcome *outcome) {
+static int bind_slots(const MountRequest *request, RequestUse use, const PolicyTable *table, const PolicyType *type,
+                      BrokerCreate *create, int *slot_fds, Outcome *outcome) {
         int r;
 
         r = bind_slot(&request->source, table, type, create, slot_fds, outcome);

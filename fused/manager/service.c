@@ -155,7 +155,8 @@ void service_file_sent(Service *service, int error) {
         if (error >= 0)
                 return;
         if (service->sending_device || error == -EPIPE || error == -ECONNRESET)
-                return service_fail(service, /* gone= */ error == -EPIPE || error == -ECONNRESET, "%s cannot be handed over: %s", service->sending, strerror(-error));
+                return service_fail(service, /* gone= */ error == -EPIPE || error == -ECONNRESET,
+                                    "%s cannot be handed over: %s", service->sending, strerror(-error));
         service_reply_file(service, error, service->sending); /* EROFS: servers try again, read-only */
 }
 

@@ -43,7 +43,8 @@ typedef struct ServiceParameters {
 } ServiceParameters;
 
 /* Takes socket_fd over, says hello. */
-int service_new(sd_event *event, int socket_fd, const ServiceParameters *parameters, const ServiceHooks *hooks, void *userdata, Service **ret) _must_check_;
+int service_new(sd_event *event, int socket_fd, const ServiceParameters *parameters, const ServiceHooks *hooks,
+                void *userdata, Service **ret) _must_check_;
 Service *service_free(Service *service);
 
 void service_file_sent(Service *service, int error);    /* 0 or negative errno */

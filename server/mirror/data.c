@@ -43,7 +43,9 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         Node *directory = node_of(parent);
         int r;
 
-        fd = RET_NERRNO(openat(directory->fd, name, (fi->flags & ~(O_APPEND | O_DIRECT)) | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, mode));
+        fd = RET_NERRNO(openat(
+                directory->fd, name,
+                (fi->flags & ~(O_APPEND | O_DIRECT)) | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, mode));
         r = fd < 0 ? fd : settle(fd);
         if (r >= 0)
                 r = node_lookup(req, directory, name, &entry);

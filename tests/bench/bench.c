@@ -67,7 +67,11 @@ uint64_t bench_mount(FusedClient *client, const char *type, const char *kind, co
         _cleanup_fd_ int source_fd = open(source, (tree ? O_RDONLY | O_DIRECTORY : O_RDWR) | O_CLOEXEC);
         _cleanup_fd_ int mountpoint_fd = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
         FusedMountRequest request = {
-                .type = type, .source = {.fd = source_fd, .kind = kind}, .source_name = source, .mountpoint_fd = mountpoint_fd, .mountpoint_name = mountpoint,
+                .type = type,
+                .source = {.fd = source_fd, .kind = kind},
+                .source_name = source,
+                .mountpoint_fd = mountpoint_fd,
+                .mountpoint_name = mountpoint,
         };
         FusedError error = {0};
         uint64_t id = 0;

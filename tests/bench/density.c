@@ -74,7 +74,8 @@ int main(int argc, char **argv) {
         if (argc < 6)
                 return 2;
         FusedClient *client = bench_connect(argv[2]);
-        printf("%7s %12s %12s %10s %10s %10s %10s %12s\n", "mounts", "last, usec", "mean, usec", "list, usec", "broker RSS", "mgr RSS", "both PSS", "server PSS");
+        printf("%7s %12s %12s %10s %10s %10s %10s %12s\n", "mounts", "last, usec", "mean, usec", "list, usec",
+               "broker RSS", "mgr RSS", "both PSS", "server PSS");
         for (int i = 5; i < argc; i++) {
                 size_t n = (size_t) atoi(argv[i]);
                 if (n == 0 || n > MOUNTS_MAX)

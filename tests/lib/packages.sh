@@ -31,7 +31,8 @@ install_packages() {
 # policy reader, the servers' users and the tests' users must reach the installed programs.
 build_place() { # DIRECTORY
         if setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$1"; then echo "$1"; else
-                local place=/var/tmp/fused-build-$(cksum <<<"$1" | cut -d' ' -f1)
+                local place
+                place=/var/tmp/fused-build-$(cksum <<<"$1" | cut -d' ' -f1)
                 install -d -m 755 "$place"
                 echo "$place"
         fi

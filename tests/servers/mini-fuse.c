@@ -18,7 +18,11 @@ static int reply(int fd, uint64_t unique, int error, const void *data, size_t si
 }
 
 static int answer_init(int fd, const struct fuse_in_header *in, MiniFuse how) {
-        struct fuse_init_out out = {.major = how == MINI_INIT_OLD ? 6 : 7, .minor = 31, .max_readahead = 65536, .max_write = 65536, .max_background = 8};
+        struct fuse_init_out out = {.major = how == MINI_INIT_OLD ? 6 : 7,
+                                    .minor = 31,
+                                    .max_readahead = 65536,
+                                    .max_write = 65536,
+                                    .max_background = 8};
 
         if (how == MINI_INIT_ERROR)
                 return reply(fd, in->unique, EPERM, NULL, 0);
