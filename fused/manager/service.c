@@ -255,7 +255,9 @@ int service_new(sd_event *event, int socket_fd, const ServiceParameters *paramet
         if (!service)
                 return -ENOMEM;
         *service = (Service){.fd = TAKE_FD(owned), .parameters = *parameters, .hooks = hooks, .userdata = userdata};
-        service->wanted = (BrokerMount){.options = parameters->granted.bits, .max_read = parameters->granted.max_read, .blksize = parameters->granted.blksize};
+        service->wanted = (BrokerMount){.options = parameters->granted.bits,
+                                        .max_read = parameters->granted.max_read,
+                                        .blksize = parameters->granted.blksize};
         fd_refuse_rights(service->fd);
         flags = parameters->granted.bits & POLICY_OPTION_ALLOW_OTHER ? SERVICE_HELLO_ALLOW_OTHER : 0;
         r = fd_set_nonblock(service->fd, true);

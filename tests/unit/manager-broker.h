@@ -60,7 +60,11 @@ static inline int broker_next(FakeBroker *b) {
 }
 
 static inline BrokerReply broker_reply_for(const FakeBroker *b, int error) {
-        BrokerReply reply = {.magic = BROKER_MAGIC, .operation = b->request.operation, .serial = b->request.serial, .mount_id = b->request.mount_id, .error = error};
+        BrokerReply reply = {.magic = BROKER_MAGIC,
+                             .operation = b->request.operation,
+                             .serial = b->request.serial,
+                             .mount_id = b->request.mount_id,
+                             .error = error};
 
         return reply;
 }
@@ -84,7 +88,12 @@ static inline void broker_event(FakeBroker *b, BrokerEventKind kind, uint64_t id
 }
 
 static inline void broker_event_exit(FakeBroker *b, BrokerEventKind kind, uint64_t id, BrokerEndReason reason, int code, int status) {
-        BrokerEvent event = {.magic = BROKER_MAGIC, .kind = (uint32_t) kind | BROKER_EVENT_BIT, .mount_id = id, .reason = reason, .exit_code = code, .exit_status = status};
+        BrokerEvent event = {.magic = BROKER_MAGIC,
+                             .kind = (uint32_t) kind | BROKER_EVENT_BIT,
+                             .mount_id = id,
+                             .reason = reason,
+                             .exit_code = code,
+                             .exit_status = status};
 
         if (fd_send(b->fd, &event, sizeof event, NULL, 0) < 0)
                 abort();

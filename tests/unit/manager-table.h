@@ -94,7 +94,9 @@ static inline void table_fill(TestTable *t) {
         t->ids[0] = POLICY_ID_ANY;
         t->rules[0] = (PolicyRule){.name = "everybody", .place = {t->types[0].place.file, 9}, .uids = {0, 1}, .sources = _POLICY_SOURCE_ALL,
                                    .options = _POLICY_OPTION_HARMLESS};
-        t->users[0] = (PolicyUser){.uid = 4242, .limits = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}, .place = {t->table.limits_place.file, 12}};
+        t->users[0] = (PolicyUser){.uid = 4242,
+                                   .limits = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX},
+                                   .place = {t->table.limits_place.file, 12}};
 }
 
 /* A sealed memfd with the table; the caller owns it. */

@@ -178,7 +178,8 @@ static sd_bus_message *mount_call(World *w, sd_bus *bus, const char *type, int s
         sd_bus_message *m = new_call(bus, "Mount");
 
         if (source >= 0)
-                assert_true(sd_bus_message_append(m, "sa{sv}", type, 3, "source", "h", source, "source-kind", "s", "file", "options", "as", 1, "noatime") >= 0);
+                assert_true(sd_bus_message_append(m, "sa{sv}", type, 3, "source", "h", source, "source-kind", "s",
+                                                  "file", "options", "as", 1, "noatime") >= 0);
         else
                 assert_true(sd_bus_message_append(m, "sa{sv}", type, 1, "source-name", "s", "x\xc3\xa4") >= 0);
         return m;
@@ -429,7 +430,9 @@ static void test_client_death(void **state) {
 static void test_calls_in_flight(void **state) {
         World *w = *state;
         sd_bus_message *replies[PEER_CALLS_MAX + 1] = {NULL}, *m;
-        BrokerEvent event = {.magic = BROKER_MAGIC, .kind = BROKER_EVENT_ADOPT | BROKER_EVENT_BIT, .record = {.mount_id = 5, .uid = getuid(), .policy_generation = 1, .live_usec = 1}};
+        BrokerEvent event = {.magic = BROKER_MAGIC,
+                             .kind = BROKER_EVENT_ADOPT | BROKER_EVENT_BIT,
+                             .record = {.mount_id = 5, .uid = getuid(), .policy_generation = 1, .live_usec = 1}};
 
         (void) event;
         for (size_t i = 0; i < ELEMENTSOF(replies); i++) {
@@ -585,7 +588,8 @@ static void test_descriptors(void **state) {
         sd_bus *bus = bus_connect(w); /* properly declared: nine */
         turn(w);
         assert_true(sd_bus_message_new_method_call(bus, &m, NULL, BUS_OBJECT_PATH, BUS_INTERFACE, "Mount") >= 0);
-        assert_true(sd_bus_message_append(m, "ahs", 9, dev_null, dev_null, dev_null, dev_null, dev_null, dev_null, dev_null, dev_null, dev_null, "x") >= 0);
+        assert_true(sd_bus_message_append(m, "ahs", 9, dev_null, dev_null, dev_null, dev_null, dev_null, dev_null,
+                                          dev_null, dev_null, dev_null, "x") >= 0);
         sd_bus_message *reply = NULL;
         send_call(bus, m, &reply);
         turn(w);

@@ -111,7 +111,10 @@ static void on_outcome(void *userdata, const Outcome *outcome, const Mount *moun
 }
 
 static MountRequest request_with_source(World *w) {
-        return (MountRequest){.source = {.name = "source", .kind = "file", .fd = w->caller}, .source_name = "img", .mountpoint_name = "/there", .mountpoint_fd = w->caller};
+        return (MountRequest){.source = {.name = "source", .kind = "file", .fd = w->caller},
+                              .source_name = "img",
+                              .mountpoint_name = "/there",
+                              .mountpoint_fd = w->caller};
 }
 
 static Mount *start(World *w, const char *type, Result *result) {
@@ -294,7 +297,10 @@ static void test_refused_by_the_broker(void **state) {
         BrokerReply reply = broker_reply_for(&w->broker, -EACCES);
         TestTable table;
         table_fill(&table);
-        reply.refusal = (BrokerRefusal){.refusal = REFUSAL_OPTION, .place = table.rules[0].place, .policy_generation = 1, .options = POLICY_OPTION_SUID};
+        reply.refusal = (BrokerRefusal){.refusal = REFUSAL_OPTION,
+                                        .place = table.rules[0].place,
+                                        .policy_generation = 1,
+                                        .options = POLICY_OPTION_SUID};
         broker_send(&w->broker, &reply, NULL, 0);
         turn(w);
         assert_int_equal(result.n, 1);
@@ -579,7 +585,13 @@ static void test_adopt(void **state) {
                 .magic = BROKER_MAGIC,
                 .kind = BROKER_EVENT_ADOPT | BROKER_EVENT_BIT,
                 .mount_id = 12,
-                .record = {.mount_id = 12, .uid = USER, .policy_generation = 1, .type_index = TABLE_PLAIN, .type_name = "plain", .live_usec = 5, .slots = {BROKER_SLOT_FILE}},
+                .record = {.mount_id = 12,
+                           .uid = USER,
+                           .policy_generation = 1,
+                           .type_index = TABLE_PLAIN,
+                           .type_name = "plain",
+                           .live_usec = 5,
+                           .slots = {BROKER_SLOT_FILE}},
         };
         Result ended = {0};
         int pipe_fds[2];
@@ -664,10 +676,25 @@ static void test_full_socket(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                T(test_service_and_unmount), T(test_fd_hand_over), T(test_fd_without_sync_init), T(test_detached),
-                T(test_refused_by_the_broker), T(test_refused_by_the_manager), T(test_quotas), T(test_server_exits_at_once),
-                T(test_server_crashes_while_mounting), T(test_violation), T(test_spawn_fails), T(test_spawn_without_descriptors), T(test_client_goes), T(test_deadlines),
-                T(test_deadline_of_mounting), T(test_adopt), T(test_end_races), T(test_transitions), T(test_full_socket),
+                T(test_service_and_unmount),
+                T(test_fd_hand_over),
+                T(test_fd_without_sync_init),
+                T(test_detached),
+                T(test_refused_by_the_broker),
+                T(test_refused_by_the_manager),
+                T(test_quotas),
+                T(test_server_exits_at_once),
+                T(test_server_crashes_while_mounting),
+                T(test_violation),
+                T(test_spawn_fails),
+                T(test_spawn_without_descriptors),
+                T(test_client_goes),
+                T(test_deadlines),
+                T(test_deadline_of_mounting),
+                T(test_adopt),
+                T(test_end_races),
+                T(test_transitions),
+                T(test_full_socket),
         };
 
         signal(SIGPIPE, SIG_IGN);

@@ -83,7 +83,10 @@ static ssize_t receive(World *w) {
 }
 
 static void start_with(World *w, uint32_t granted, bool sync_init, const uint32_t *slots) {
-        ServiceParameters parameters = {.type = &w->table.types[TABLE_SVC], .server_options = "offset=512", .granted = {.bits = granted}, .sync_init = sync_init};
+        ServiceParameters parameters = {.type = &w->table.types[TABLE_SVC],
+                                        .server_options = "offset=512",
+                                        .granted = {.bits = granted},
+                                        .sync_init = sync_init};
         int pair[2];
 
         memset(w, 0, sizeof *w);

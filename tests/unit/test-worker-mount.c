@@ -55,7 +55,10 @@ static void test_order(void **state) {
         int fd;
 
         fake_mount_reset();
-        assert_int_equal(run(POLICY_OPTION_RO | POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_DEFAULT_PERMISSIONS | POLICY_OPTION_MAX_READ, true, false, &fd), 0);
+        assert_int_equal(run(POLICY_OPTION_RO | POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_DEFAULT_PERMISSIONS |
+                                     POLICY_OPTION_MAX_READ,
+                             true, false, &fd),
+                         0);
         assert_int_equal(fd, -EBADF);
         assert_ptr_equal(strstr(fake_mount.log, "statx\nfsopen fuse\nsource=image\nsubtype=demo\nfd="), fake_mount.log);
         assert_non_null(strstr(fake_mount.log, "rootmode=40000\n"));
