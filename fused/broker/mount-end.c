@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/wait.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -34,11 +35,24 @@ static void kill_server(Mount *mount) {
                 cgroup_kill(mount->cgroup);
 }
 
+/* sd-event asks once when the pidfd says that the server has ended. While a debugger has the server the answer is "not yet",
+ * and it never asks again. */
+static bool ended_unseen(Mount *mount) {
+        siginfo_t info = {0};
+
+        if (mount->server_pidfd < 0 || waitid(P_PIDFD, (id_t) mount->server_pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+                return false;
+        (void) mount_on_server_exit(NULL, &info, mount);
+        return true;
+}
+
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         Mount *mount = userdata;
         unsigned long long id = mount->record.mount_id;
 
         mount->deadline = sd_event_source_disable_unref(mount->deadline);
+        if (mount->state == MOUNT_ENDING && ended_unseen(mount))
+                return 0;
         if (mount->state != MOUNT_ENDING) {
                 log_warning("mount %llu: nothing has happened in state %s, taking it down", id, mount_state_to_string(mount->state));
                 mount_end(mount, BROKER_REASON_DEADLINE, /* graceful= */ false);
