@@ -39,6 +39,7 @@ bench_end() {
         local status=$?
         trap - EXIT
         if [ -n "$FUSED_PID" ]; then kill -TERM "$FUSED_PID" 2>/dev/null; wait "$FUSED_PID" || status=1; fi
+        awk -v d="$D/" 'index($5, d) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r point; do umount -l "$point"; done
         [ $status -eq 0 ] || tail -n 20 "$D/fused.log" 2>/dev/null
         rm -rf --one-file-system "$D"
         exit $status
