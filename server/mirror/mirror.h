@@ -30,7 +30,7 @@ typedef struct Node {
 
 typedef struct Mirror {
         pthread_mutex_t lock; /* of everything about nodes but the root's constants */
-        pthread_cond_t crowded;
+        pthread_cond_t crowded, crowded_pause;
         Node root;
         Node *buckets[NODE_BUCKETS];
         Node *oldest, *newest;
@@ -52,6 +52,9 @@ int node_lookup(fuse_req_t req, Node *parent, const char *name, struct fuse_entr
 void node_forget(Node *node, uint64_t n);
 /* Opens it by parent and name; -ESTALE if that is another file by now. The caller owns the descriptor. */
 int node_open(Node *node, int flags) _must_check_;
+/* openat() that waits a little when descriptors run out; never follows a link, never blocks on a FIFO. */
+int node_open_at(int directory_fd, const char *name, int flags, mode_t mode) _must_check_;
+bool node_is(int fd, const Node *node); /* the same file */
 /* Its parent's descriptor and its name, for calls that take a path; both are the caller's. */
 int node_place(Node *node, int *ret_parent_fd, char **ret_name) _must_check_;
 void node_renamed(Node *old_parent, const char *old_name, Node *new_parent, const char *new_name, bool exchange);

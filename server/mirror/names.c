@@ -63,8 +63,14 @@ static void on_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 static void on_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t parent, const char *name) {
         _cleanup_fd_ int old_fd = -EBADF;
         char *old_name _cleanup_free_ = NULL;
-        int r = node_place(node_of(id), &old_fd, &old_name);
+        Node *node = node_of(id);
+        struct stat st;
+        int r = node_place(node, &old_fd, &old_name);
 
+        if (r >= 0)
+                r = RET_NERRNO(fstatat(old_fd, old_name, &st, AT_SYMLINK_NOFOLLOW));
+        if (r >= 0 && (st.st_ino != node->inode || st.st_dev != node->device))
+                r = -ESTALE; /* another file has its name by now */
         finish_new(req, r < 0 ? r : RET_NERRNO(linkat(old_fd, old_name, node_of(parent)->fd, name, 0)), parent, name);
 }
 
@@ -106,6 +112,12 @@ typedef struct Directory {
         off_t offset;
 } Directory;
 
+static void directory_free(Directory *directory) {
+        (void) closedir(directory->stream);
+        (void) pthread_mutex_destroy(&directory->lock);
+        free(directory);
+}
+
 static void on_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi) {
         Directory *directory = calloc(1, sizeof *directory);
         int fd = directory ? node_open(node_of(id), O_RDONLY | O_DIRECTORY) : -ENOMEM;
@@ -122,15 +134,12 @@ static void on_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
         }
         (void) pthread_mutex_init(&directory->lock, NULL);
         fi->fh = (uint64_t) (uintptr_t) directory;
-        fuse_reply_open(req, fi);
+        if (fuse_reply_open(req, fi) == -ENOENT) /* interrupted: there will be no release */
+                directory_free(directory);
 }
 
 static void on_releasedir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi) {
-        Directory *directory = (Directory *) (uintptr_t) fi->fh;
-
-        (void) closedir(directory->stream);
-        (void) pthread_mutex_destroy(&directory->lock);
-        free(directory);
+        directory_free((Directory *) (uintptr_t) fi->fh);
         fuse_reply_err(req, 0);
 }
 

@@ -11,7 +11,7 @@
 
 #define CROWDED_WAITS 100 /* of a millisecond each */
 
-Mirror mirror = {.lock = PTHREAD_MUTEX_INITIALIZER, .crowded = PTHREAD_COND_INITIALIZER, .root.fd = -EBADF, .timeout = 1.0};
+Mirror mirror = {.lock = PTHREAD_MUTEX_INITIALIZER, .crowded = PTHREAD_COND_INITIALIZER, .crowded_pause = PTHREAD_COND_INITIALIZER, .root.fd = -EBADF, .timeout = 1.0};
 
 Node *node_of(fuse_ino_t id) {
         return id == FUSE_ROOT_ID ? &mirror.root : (Node *) (uintptr_t) id;
@@ -129,11 +129,11 @@ static int insert(int fd, const struct stat *st, Node *parent, const char *name,
 /* ---- without it ----------------------------------------------------------------------------------------------------- */
 
 /* When descriptors run out, the trimming thread is making room. */
-static int open_patiently(int directory_fd, const char *name, int flags) {
+int node_open_at(int directory_fd, const char *name, int flags, mode_t mode) {
         int fd;
 
         for (unsigned i = 0; i < CROWDED_WAITS; i++) {
-                fd = RET_NERRNO(openat(directory_fd, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK));
+                fd = RET_NERRNO(openat(directory_fd, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, mode));
                 if (fd != -EMFILE)
                         return fd;
                 (void) pthread_cond_signal(&mirror.crowded);
@@ -150,7 +150,7 @@ int node_lookup(fuse_req_t req, Node *parent, const char *name, struct fuse_entr
 
         if (strchr(name, '/') || strcmp(name, "..") == 0 || strcmp(name, ".") == 0)
                 return -EINVAL; /* the kernel sends neither; nobody leaves the tree by them */
-        fd = open_patiently(parent->fd, name, O_PATH);
+        fd = node_open_at(parent->fd, name, O_PATH, 0);
         if (fd < 0)
                 return fd;
         if (fstat(fd, &st) < 0)
@@ -186,12 +186,10 @@ int node_place(Node *node, int *ret_parent_fd, char **ret_name) {
                 r = MIN_OF(*ret_parent_fd, 0);
         }
         (void) pthread_mutex_unlock(&mirror.lock);
-        if (r < 0 && node->parent)
-                freep(ret_name);
-        return r;
+        return r; /* a name without a descriptor is freed by the caller's cleanup */
 }
 
-static bool is_node(int fd, const Node *node) {
+bool node_is(int fd, const Node *node) {
         struct stat st;
 
         return fstat(fd, &st) == 0 && st.st_ino == node->inode && st.st_dev == node->device;
@@ -203,14 +201,22 @@ int node_open(Node *node, int flags) {
         int r;
 
         if (node == &mirror.root || (flags & O_DIRECTORY))
-                return open_patiently(node->fd, ".", flags);
+                return node_open_at(node->fd, ".", flags, 0);
         r = node_place(node, &parent_fd, &name);
         if (r < 0)
                 return r;
-        fd = open_patiently(parent_fd, name, flags & ~(O_CREAT | O_EXCL));
+        /* Nothing is done to the file before it is known to be the one: another may have its name by now. */
+        fd = node_open_at(parent_fd, name, flags & ~(O_CREAT | O_EXCL | O_TRUNC), 0);
         if (fd < 0)
                 return fd == -ENOENT ? -ESTALE : fd;
-        return is_node(fd, node) ? TAKE_FD(fd) : -ESTALE;
+        if (!node_is(fd, node))
+                return -ESTALE;
+        if (flags & O_TRUNC) {
+                r = RET_NERRNO(ftruncate(fd, 0));
+                if (r < 0)
+                        return r;
+        }
+        return TAKE_FD(fd);
 }
 
 static Node *find_child(const Node *parent, const char *name) {
@@ -233,10 +239,22 @@ void node_renamed(Node *old_parent, const char *old_name, Node *new_parent, cons
 /* Asks the kernel to drop names, oldest first; it then forgets the inodes that nobody uses. Never under the lock, and never in a
  * request: the kernel may be waiting for one while it does so. */
 void *node_trim_thread(void *unused) {
+        size_t n_asked = 0;
+
         (void) pthread_mutex_lock(&mirror.lock);
         while (!mirror.stopping) {
                 if (mirror.n_nodes <= mirror.n_nodes_high || !mirror.oldest) {
+                        n_asked = 0;
                         (void) pthread_cond_wait(&mirror.crowded, &mirror.lock);
+                        continue;
+                }
+                /* Once round, then a pause: what is in use cannot be forgotten, and asking again at once would only spin. */
+                if (n_asked++ >= mirror.n_nodes) {
+                        struct timespec until;
+                        n_asked = 0;
+                        (void) clock_gettime(CLOCK_REALTIME, &until);
+                        until.tv_sec++;
+                        (void) pthread_cond_timedwait(&mirror.crowded_pause, &mirror.lock, &until);
                         continue;
                 }
                 Node *node = mirror.oldest;
