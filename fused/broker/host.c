@@ -4,6 +4,7 @@
 #include "broker/host.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -59,13 +60,21 @@ void host_done(Host *host) {
         host->fusectl_fd = fd_close(host->fusectl_fd);
 }
 
-int host_connection_abort(const Host *host, uint32_t connection) {
+int host_connection_open_abort(const Host *host, uint32_t connection, int fuse_fd) {
+        _cleanup_fd_ int fd = -EBADF;
+        struct pollfd p = {.fd = fuse_fd};
         char path[32];
 
         if (host->fusectl_fd < 0)
                 return -EOPNOTSUPP;
         (void) snprintf(path, sizeof path, "%u/abort", connection);
-        return fd_write_file_at(host->fusectl_fd, path, "1");
+        fd = RET_NERRNO(openat(host->fusectl_fd, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+        if (fd < 0)
+                return fd;
+        /* Ours is connected now, so the number was ours when the file was opened. */
+        if (fuse_fd < 0 || (poll(&p, 1, 0) > 0 && (p.revents & POLLERR)))
+                return -ENODEV;
+        return TAKE_FD(fd);
 }
 
 int host_connection_waiting(const Host *host, uint32_t connection, uint32_t *ret_waiting) {

@@ -20,8 +20,11 @@ typedef struct Host {
 int host_open(Host *host) _must_check_;
 void host_done(Host *host);
 
-/* The FUSE connection of that number (minor of st_dev). -ENOENT when it is gone. */
-int host_connection_abort(const Host *host, uint32_t connection) _must_check_;
+/* Opens the "abort" file of the FUSE connection of that number (minor of st_dev), which must be that of the device fuse_fd; the
+ * caller owns the fd. Numbers are given anew as soon as a connection is gone, but what was opened stays that of the old one: a
+ * write to it then does nothing. -ENODEV when the connection has ended. */
+int host_connection_open_abort(const Host *host, uint32_t connection, int fuse_fd) _must_check_;
+/* -ENOENT when there is none of that number. */
 int host_connection_waiting(const Host *host, uint32_t connection, uint32_t *ret_waiting) _must_check_;
 
 /* Opens the file behind a descriptor anew (with these open flags), through our own /proc. */

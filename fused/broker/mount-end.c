@@ -28,6 +28,11 @@ static bool is_disconnected(const Mount *mount) {
         return mount->fuse_fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
 }
 
+static void abort_connection(const Mount *mount) {
+        if (mount->abort_fd >= 0)
+                (void) write(mount->abort_fd, "1", 1); /* nothing happens if it is gone */
+}
+
 static void kill_server(Mount *mount) {
         if (mount->server_pidfd >= 0)
                 (void) pidfd_send_signal(mount->server_pidfd, SIGKILL, NULL, 0);
@@ -64,7 +69,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
                 log_error("mount %llu: server %d is killed but not gone", id, mount->server_pid);
         mount->graceful = false;
         if (mount->record.live_usec > 0)
-                (void) host_connection_abort(&mount->broker->host, mount->record.connection); /* frees who waits for it */
+                abort_connection(mount); /* frees who waits for it */
         kill_server(mount);
         mount_arm(mount, KILL_AGAIN_USEC);
         return 0;
@@ -96,7 +101,7 @@ void mount_free(Mount *mount) {
         spare_give_back(mount);
         mount->cgroup = cgroup_free(mount->cgroup);
         identity_done(&mount->identity);
-        int *const held[] = {&mount->caller_fd, &mount->mountpoint_fd, &mount->mount_ns_fd, &mount->fuse_fd,
+        int *const held[] = {&mount->caller_fd, &mount->mountpoint_fd, &mount->mount_ns_fd, &mount->fuse_fd, &mount->abort_fd,
                              &mount->channel_fd, &mount->stderr_fd, &mount->server_pidfd};
         for (size_t i = 0; i < ELEMENTSOF(held); i++)
                 *held[i] = fd_close(*held[i]);
@@ -171,7 +176,7 @@ void mount_end(Mount *mount, BrokerEndReason reason, bool graceful) {
                 manager_reply(mount->broker, &request, &reply, NULL, 0);
         }
         if (was_live && !graceful)
-                (void) host_connection_abort(&mount->broker->host, mount->record.connection);
+                abort_connection(mount);
         if (mount->attached && start_unmount(mount, /* lazy= */ true, on_detached) >= 0)
                 return;
         end_server(mount);

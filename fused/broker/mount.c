@@ -131,7 +131,7 @@ static Mount *mount_new(Broker *broker, const BrokerRequest *request, const Poli
         mount->policy = policy_ref(broker->policy);
         mount->type = type;
         mount->identity = IDENTITY_NULL;
-        mount->caller_fd = mount->mountpoint_fd = mount->mount_ns_fd = mount->fuse_fd = -EBADF;
+        mount->caller_fd = mount->mountpoint_fd = mount->mount_ns_fd = mount->fuse_fd = mount->abort_fd = -EBADF;
         mount->channel_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 mount->slot_fds[i] = -EBADF;
@@ -273,6 +273,7 @@ static void on_live(Mount *mount, const WorkerReport *report, int *fds, size_t n
         mount->record.kernel_mount_id = report->kernel_mount_id;
         mount->record.mount_id_unique = report->mount_id_unique;
         mount->record.live_usec = boottime_usec();
+        mount->abort_fd = host_connection_open_abort(&mount->broker->host, report->connection, mount->fuse_fd);
         mount->attached = mount->mountpoint_fd >= 0;
         mount->deadline = sd_event_source_disable_unref(mount->deadline);
         enter_state(mount, MOUNT_LIVE);
@@ -521,7 +522,7 @@ void mount_do(Mount *mount, const BrokerRequest *request) {
 
 void mount_query(Mount *mount, const BrokerRequest *request) {
         BrokerReply reply = {0};
-        const int held[] = {mount->mountpoint_fd, mount->mount_ns_fd, mount->fuse_fd, mount->channel_fd, mount->stderr_fd, mount->server_pidfd};
+        const int held[] = {mount->mountpoint_fd, mount->mount_ns_fd, mount->fuse_fd, mount->abort_fd, mount->channel_fd, mount->stderr_fd, mount->server_pidfd};
 
         if (mount->state == MOUNT_LIVE)
                 (void) host_connection_waiting(&mount->broker->host, mount->record.connection, &reply.query.waiting);

@@ -32,6 +32,7 @@ struct Mount {
         int mountpoint_fd;   /* owned; O_PATH of what is underneath, never of the served tree */
         int slot_fds[POLICY_SLOTS_MAX]; /* owned: the client's, from CREATED on what the server gets */
         int mount_ns_fd;     /* owned: the caller's, if it is not ours */
+        int abort_fd;        /* owned while live: "abort" of our connection, negative if it cannot be had */
         int fuse_fd;         /* owned: keeps the connection until we end it */
         int channel_fd;      /* owned: our end of the server's socket (hand-over service) */
         int stderr_fd;       /* owned: read end, kept for the next manager; never read here */

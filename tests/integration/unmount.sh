@@ -41,6 +41,19 @@ wait_for "fused to notice umount(8)" 10 gone
 wait_for "the end of the server" 5 no_servers
 fsck_clean "$T/image"
 
+say "what takes over its connection's number is somebody else's, and not aborted"
+make_squashfs_image "$T/squash"
+for _ in $(seq 15); do
+        fusectl mount squashfs "$T/squash" "$T/mnt" >/dev/null
+        umount "$T/mnt"
+        squashfuse_ll "$T/squash" "$T/other"
+        sleep 0.05
+        text=$(cat "$T/other/file") || fail "a mount that is not fused's was aborted"
+        assert_equal "$text" text
+        umount "$T/other"
+        wait_for "fused to notice umount(8)" 10 gone
+done
+
 say "not mounted by fused"
 native_mount -t tmpfs none "$T/other"
 expect_fusectl 4 umount "$T/other"
