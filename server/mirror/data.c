@@ -43,12 +43,14 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         Node *directory = node_of(parent);
         int r;
 
-        fd = RET_NERRNO(openat(
-                directory->fd, name,
-                (fi->flags & ~(O_APPEND | O_DIRECT)) | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, mode));
+        fd = node_open_at(directory->fd, name, (fi->flags & ~(O_APPEND | O_DIRECT)) | O_CREAT, mode);
         r = fd < 0 ? fd : settle(fd);
         if (r >= 0)
                 r = node_lookup(req, directory, name, &entry);
+        if (r >= 0 && !node_is(fd, node_of(entry.ino))) { /* exchanged between the two */
+                node_forget(node_of(entry.ino), 1);
+                r = -ESTALE;
+        }
         if (r < 0) {
                 fuse_reply_err(req, -r);
                 return;
