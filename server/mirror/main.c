@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sanitizer.h"
 #include "mirror/mirror.h"
 #include "fused-server.h"
 

@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "base/sanitizer.h"
 #include "mini-fuse.h"
 
 /* What it cannot open it says; then it serves. A host file that it can open is a hole: it exits instead. */

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sanitizer.h"
 #include "base/fd.h"
 #include "mini-fuse.h"
 
