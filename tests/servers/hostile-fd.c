@@ -52,7 +52,11 @@ static int crash_now(void) {
 }
 
 static int kill_parent(void) {
-        /* the agent, pid 1 of this namespace: it must survive what comes from inside */
+        /* the agent, pid 1 of this namespace: it must survive what comes from inside; what it hands on to us we ignore */
+        const int handed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+        for (size_t i = 0; i < ELEMENTSOF(handed_on); i++)
+                (void) signal(handed_on[i], SIG_IGN);
         for (int i = 1; i < 32; i++)
                 (void) kill(1, i);
         return 0;
