@@ -47,8 +47,7 @@ static int exit_now(void) {
 }
 
 static int crash_now(void) {
-        fprintf(stderr, "about to crash\n");
-        abort();
+        mini_crash();
 }
 
 static int kill_parent(void) {

@@ -231,10 +231,8 @@ static void before(const Behaviour *b, Step step) {
                 fprintf(stderr, "no more\n");
                 _exit(9);
         }
-        if (b->wrong == WRONG_CRASH) {
-                fprintf(stderr, "about to crash\n");
-                abort();
-        }
+        if (b->wrong == WRONG_CRASH)
+                mini_crash();
 }
 
 static int converse(const Behaviour *b) {

@@ -17,5 +17,7 @@ typedef enum MiniFuse {
 
 /* Serves until the mount is gone; returns the exit status. */
 int mini_fuse_serve(int device_fd, MiniFuse how);
+/* Dies by a signal, on purpose: no sanitizer is to report it. */
+_noreturn_ void mini_crash(void);
 /* More than anybody should keep. */
 void mini_flood_stderr(void);
