@@ -522,7 +522,8 @@ void mount_do(Mount *mount, const BrokerRequest *request) {
 
 void mount_query(Mount *mount, const BrokerRequest *request) {
         BrokerReply reply = {0};
-        const int held[] = {mount->mountpoint_fd, mount->mount_ns_fd, mount->fuse_fd, mount->abort_fd, mount->channel_fd, mount->stderr_fd, mount->server_pidfd};
+        const int held[] = {mount->mountpoint_fd, mount->mount_ns_fd, mount->fuse_fd, mount->abort_fd,
+                            mount->channel_fd, mount->stderr_fd, mount->server_pidfd};
 
         if (mount->state == MOUNT_LIVE)
                 (void) host_connection_waiting(&mount->broker->host, mount->record.connection, &reply.query.waiting);

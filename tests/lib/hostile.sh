@@ -26,7 +26,7 @@ hostile_matrix() { # PROGRAM
                 if [ $status -eq 0 ]; then
                         [[ $behaviour =~ $WORKS ]] || fail "$behaviour ended in a mount"
                         works=$((works + 1))
-                        grep -E " $T/mnt .*nosuid,nodev" /proc/self/mountinfo >/dev/null || [[ $behaviour = ms:* ]] || fail "$behaviour: not nosuid,nodev"
+                        not_mounted "$T/mnt" || grep -qE " $T/mnt .*nosuid,nodev" /proc/self/mountinfo || fail "$behaviour: not nosuid,nodev"
                         fusectl abort "$OUT" || [ $? -eq 4 ] || fail "$behaviour: it cannot be aborted" # 4: it has ended by itself
                 else
                         [ $status -eq 1 ] || [ $status -eq 3 ] || fail "$behaviour: exit status $status"
