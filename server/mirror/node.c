@@ -11,7 +11,11 @@
 
 #define CROWDED_WAITS 100 /* of a millisecond each */
 
-Mirror mirror = {.lock = PTHREAD_MUTEX_INITIALIZER, .crowded = PTHREAD_COND_INITIALIZER, .crowded_pause = PTHREAD_COND_INITIALIZER, .root.fd = -EBADF, .timeout = 1.0};
+Mirror mirror = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                 .crowded = PTHREAD_COND_INITIALIZER,
+                 .crowded_pause = PTHREAD_COND_INITIALIZER,
+                 .root.fd = -EBADF,
+                 .timeout = 1.0};
 
 Node *node_of(fuse_ino_t id) {
         return id == FUSE_ROOT_ID ? &mirror.root : (Node *) (uintptr_t) id;
