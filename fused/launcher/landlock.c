@@ -92,9 +92,11 @@ int landlock_confine(int program_fd, const LandlockTree *trees, size_t n_trees, 
         size_t size = 0;
         int abi, r;
 
-        abi = (int) syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-        if (abi < 1)
-                return 0; /* not built in or not enabled */
+        abi = RET_NERRNO((int) syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION));
+        if (abi == -ENOSYS || abi == -EOPNOTSUPP)
+                return 0; /* not built in, or not enabled; any other failure is no reason to go without */
+        if (abi < 0)
+                return abi;
         for (size_t i = 0; i < ELEMENTSOF(abis) && abis[i].abi <= abi; i++) {
                 attribute.handled_access_fs |= abis[i].fs;
                 attribute.handled_access_net |= abis[i].net;
