@@ -65,8 +65,10 @@ FUSE_SERVICE_API int fuse_service_parse_cmdline_opts(struct fuse_args *args, str
 
 /* Asks for a file or block device by its path (with fused: a slot's, "/slots/NAME"). open_flags are O_*, create_mode and
  * block_size (bytes, 0: as it is) are the helper's to honour. The answer is fetched by fuse_service_receive_file(). */
-FUSE_SERVICE_API int fuse_service_request_file(struct fuse_service *sf, const char *path, int open_flags, mode_t create_mode, unsigned int request_flags);
-FUSE_SERVICE_API int fuse_service_request_blockdev(struct fuse_service *sf, const char *path, int open_flags, mode_t create_mode,
+FUSE_SERVICE_API int fuse_service_request_file(struct fuse_service *sf, const char *path, int open_flags,
+                                               mode_t create_mode, unsigned int request_flags);
+FUSE_SERVICE_API int fuse_service_request_blockdev(struct fuse_service *sf, const char *path, int open_flags,
+                                                   mode_t create_mode,
                                   unsigned int request_flags, unsigned int block_size);
 /* *fdp: the descriptor, the caller's to close, close-on-exec; or the negative errno of a refusal, with a return of 0. */
 FUSE_SERVICE_API int fuse_service_receive_file(struct fuse_service *sf, const char *path, int *fdp);
@@ -81,7 +83,8 @@ FUSE_SERVICE_API void fuse_service_expect_mount_format(struct fuse_service *sf, 
  * fuse_service_append_args() or fuse_service_parse_cmdline_opts(). The helper's refusal is returned as its negative errno, and
  * nothing more is asked then. The device is the session's from the first moment. Changes the working directory to "/" and sets
  * opts->foreground: a service must not daemonize. The first request may arrive before this returns. */
-FUSE_SERVICE_API int fuse_service_session_mount(struct fuse_service *sf, struct fuse_session *se, mode_t expected_fmt, struct fuse_cmdline_opts *opts);
+FUSE_SERVICE_API int fuse_service_session_mount(struct fuse_service *sf, struct fuse_session *se,
+                                                mode_t expected_fmt, struct fuse_cmdline_opts *opts);
 
 /* Ends the conversation: 0, or why it failed, as a code of the server's own. Later calls do nothing. */
 FUSE_SERVICE_API int fuse_service_send_goodbye(struct fuse_service *sf, int error);
@@ -98,7 +101,8 @@ FUSE_SERVICE_API int fuse_service_exit(int ret);
  * what was also the goodbye: 1 options, 2 no mount point, 3 no fuse object, 4 not mounted, 6 no signal handlers, 7 no loop; 8
  * (the loop failed) comes after the goodbye. size is that of *operations, for servers built with older headers. */
 struct fuse_operations;
-FUSE_SERVICE_API int fuse_service_main_real(struct fuse_service *sf, struct fuse_args *args, const struct fuse_operations *operations, size_t size, void *data);
+FUSE_SERVICE_API int fuse_service_main_real(struct fuse_service *sf, struct fuse_args *args,
+                                            const struct fuse_operations *operations, size_t size, void *data);
 #define fuse_service_main(sf, args, operations, data) fuse_service_main_real(sf, args, operations, sizeof *(operations), data)
 
 #ifdef __cplusplus

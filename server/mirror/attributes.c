@@ -38,7 +38,7 @@ static void on_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 
 /* fchmod() wants an open file and fchmodat() a name; a mode that forbids its owner to open it needs the name. */
 static int change_mode(Node *node, mode_t mode) {
-        _cleanup_fd_ int fd = node_open(node, O_RDONLY), parent_fd = -EBADF;
+        _cleanup_fd_ int fd = node_open_any(node, O_RDONLY), parent_fd = -EBADF;
         char *name _cleanup_free_ = NULL;
         struct stat st;
         int r;
@@ -98,7 +98,7 @@ static int change_times(Node *node, const struct fuse_file_info *fi, const struc
         r = RET_NERRNO(utimensat(node->fd, "", times, AT_EMPTY_PATH)); /* Linux 5.8 */
         if (r != -EINVAL)
                 return r;
-        fd = node_open(node, O_RDONLY);
+        fd = node_open_any(node, O_RDONLY);
         return fd < 0 ? fd : RET_NERRNO(futimens(fd, times));
 }
 
@@ -138,7 +138,7 @@ static int open_for_xattr(Node *node) {
                 return -errno;
         if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
                 return -EOPNOTSUPP;
-        return node_open(node, O_RDONLY | (S_ISDIR(st.st_mode) ? O_DIRECTORY : 0));
+        return node_open_any(node, O_RDONLY | (S_ISDIR(st.st_mode) ? O_DIRECTORY : 0));
 }
 
 static void reply_xattr(fuse_req_t req, ssize_t n, const char *value, size_t size) {

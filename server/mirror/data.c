@@ -7,11 +7,14 @@
 
 #include "mirror/mirror.h"
 
-static void reply_open(fuse_req_t req, int fd, struct fuse_file_info *fi) {
+static void reply_open(fuse_req_t req, Node *node, int fd, struct fuse_file_info *fi) {
         fi->fh = (uint64_t) fd;
         fi->direct_io = (fi->flags & O_DIRECT) != 0;
-        if (fuse_reply_open(req, fi) == -ENOENT) /* interrupted: there will be no release */
+        node_opened(node, fd); /* before the reply: its release may follow at once */
+        if (fuse_reply_open(req, fi) == -ENOENT) { /* interrupted: there will be no release */
+                node_closing(node, fd);
                 (void) fd_close(fd);
+        }
 }
 
 /* Blocking again: O_NONBLOCK was there against FIFOs. O_APPEND is the kernel's affair, which sends positions. */
@@ -34,7 +37,7 @@ static void on_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi) {
         if (r < 0)
                 fuse_reply_err(req, -r);
         else
-                reply_open(req, TAKE_FD(fd), fi);
+                reply_open(req, node_of(id), TAKE_FD(fd), fi);
 }
 
 static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi) {
@@ -57,10 +60,12 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         }
         fi->fh = (uint64_t) fd;
         fi->direct_io = (fi->flags & O_DIRECT) != 0;
-        if (fuse_reply_create(req, &entry, fi) == -ENOENT)
+        node_opened(node_of(entry.ino), fd);
+        if (fuse_reply_create(req, &entry, fi) == -ENOENT) {
+                node_closing(node_of(entry.ino), fd);
                 node_forget(node_of(entry.ino), 1);
-        else
-                (void) TAKE_FD(fd); /* until its release */
+        } else
+                (void) TAKE_FD(fd); /* until its release, which may be over by now */
 }
 
 static void on_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t position, struct fuse_file_info *fi) {
@@ -89,10 +94,14 @@ static void on_write_buf(fuse_req_t req, fuse_ino_t id, struct fuse_bufvec *from
 static void on_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi) {
         int fd = fd_dup((int) fi->fh);
 
-        fuse_reply_err(req, fd < 0 ? -fd : close(fd) < 0 ? errno : 0);
+        if (fd == -EMFILE) /* none free: close() shall not fail for that, and fsync() tells as well */
+                fuse_reply_err(req, 0);
+        else
+                fuse_reply_err(req, fd < 0 ? -fd : close(fd) < 0 ? errno : 0);
 }
 
 static void on_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi) {
+        node_closing(node_of(id), (int) fi->fh);
         (void) fd_close((int) fi->fh);
         fuse_reply_err(req, 0);
 }

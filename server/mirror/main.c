@@ -96,6 +96,7 @@ static int serve(struct fuse_session *session) {
         (void) pthread_mutex_lock(&mirror.lock);
         mirror.stopping = true;
         (void) pthread_cond_signal(&mirror.crowded);
+        (void) pthread_cond_signal(&mirror.crowded_pause);
         (void) pthread_mutex_unlock(&mirror.lock);
         (void) pthread_join(trimmer, NULL);
         return r > 0 ? 0 : r; /* a signal is an orderly end */

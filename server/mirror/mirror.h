@@ -16,6 +16,7 @@
 
 typedef struct Node {
         int fd;            /* owned: O_PATH */
+        int open_fd;       /* borrowed from whoever opened it last, or -EBADF: a way to it when its name is gone */
         dev_t device;
         ino_t inode;
         uint64_t n_lookup; /* references that the kernel holds */
@@ -52,6 +53,12 @@ int node_lookup(fuse_req_t req, Node *parent, const char *name, struct fuse_entr
 void node_forget(Node *node, uint64_t n);
 /* Opens it by parent and name; -ESTALE if that is another file by now. The caller owns the descriptor. */
 int node_open(Node *node, int flags) _must_check_;
+/* The same for what needs no rights of its own (mode, times, extended attributes): a file that is open is reached without its
+ * name too. */
+int node_open_any(Node *node, int flags) _must_check_;
+/* A file was opened; is about to be closed. */
+void node_opened(Node *node, int fd);
+void node_closing(Node *node, int fd);
 /* openat() that waits a little when descriptors run out; never follows a link, never blocks on a FIFO. */
 int node_open_at(int directory_fd, const char *name, int flags, mode_t mode) _must_check_;
 bool node_is(int fd, const Node *node); /* the same file */

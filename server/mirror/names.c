@@ -84,7 +84,9 @@ static void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
 
 static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags) {
         Node *from = node_of(parent), *to = node_of(new_parent);
-        int r = RET_NERRNO(renameat2(from->fd, name, to->fd, new_name, flags));
+        /* no RENAME_WHITEOUT: it makes a device */
+        int r = flags & ~(unsigned) (RENAME_NOREPLACE | RENAME_EXCHANGE) ? -EINVAL
+                                                                         : RET_NERRNO(renameat2(from->fd, name, to->fd, new_name, flags));
 
         if (r >= 0)
                 node_renamed(from, name, to, new_name, flags & RENAME_EXCHANGE);

@@ -14,7 +14,7 @@
 Mirror mirror = {.lock = PTHREAD_MUTEX_INITIALIZER,
                  .crowded = PTHREAD_COND_INITIALIZER,
                  .crowded_pause = PTHREAD_COND_INITIALIZER,
-                 .root.fd = -EBADF,
+                 .root = {.fd = -EBADF, .open_fd = -EBADF},
                  .timeout = 1.0};
 
 Node *node_of(fuse_ino_t id) {
@@ -109,7 +109,7 @@ static int insert(int fd, const struct stat *st, Node *parent, const char *name,
                         (void) fd_close(fd);
                         return -ENOMEM;
                 }
-                *node = (Node){.fd = fd, .device = st->st_dev, .inode = st->st_ino, .next = *bucket};
+                *node = (Node){.fd = fd, .open_fd = -EBADF, .device = st->st_dev, .inode = st->st_ino, .next = *bucket};
                 *bucket = node;
                 mirror.n_nodes++;
         }
@@ -221,6 +221,31 @@ int node_open(Node *node, int flags) {
                         return r;
         }
         return TAKE_FD(fd);
+}
+
+void node_opened(Node *node, int fd) {
+        (void) pthread_mutex_lock(&mirror.lock);
+        node->open_fd = fd;
+        (void) pthread_mutex_unlock(&mirror.lock);
+}
+
+void node_closing(Node *node, int fd) {
+        (void) pthread_mutex_lock(&mirror.lock);
+        if (node->open_fd == fd)
+                node->open_fd = -EBADF;
+        (void) pthread_mutex_unlock(&mirror.lock);
+}
+
+int node_open_any(Node *node, int flags) {
+        int fd = node_open(node, flags);
+
+        if (fd != -ESTALE)
+                return fd;
+        (void) pthread_mutex_lock(&mirror.lock); /* until it is duplicated, it may not be closed */
+        if (node->open_fd >= 0)
+                fd = fd_dup(node->open_fd);
+        (void) pthread_mutex_unlock(&mirror.lock);
+        return fd;
 }
 
 static Node *find_child(const Node *parent, const char *name) {

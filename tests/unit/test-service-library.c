@@ -513,7 +513,8 @@ static void test_options(void **state) {
                 {"fsname=a\\,b", "TYPE\0\0\0\0", "NAMEa,b", NULL, NULL, 6}, /* libfuse's escape */
                 {"subtype=bar", "TYPE\0\0\0\0", "NAMEbar", NULL, NULL, 6},
                 {"blkdev,fsname=/dev/x,blksize=512", "TYPE\0\0\0\1", "NAME/dev/x", "OPTSblksize=512", NULL, 6},
-                {"max_read=4096,x-a,allow_root,x-b=1,user=me", "TYPE\0\0\0\0", "NAMEfoo", "OPTSmax_read=4096,allow_other", "MTABx-a,x-b=1,user=me", 6},
+                {"max_read=4096,x-a,allow_root,x-b=1,user=me", "TYPE\0\0\0\0", "NAMEfoo", "OPTSmax_read=4096,allow_other",
+                 "MTABx-a,x-b=1,user=me", 6},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
