@@ -10,12 +10,25 @@
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
+#define KERNEL_SO_PASSPIDFD 76 /* Linux 6.5 */
+#define KERNEL_SCM_PIDFD 0x04
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x00004000U /* Linux 6.8 */
 #endif
 #ifndef FUSE_DEV_IOC_SYNC_INIT
 #define FUSE_DEV_IOC_SYNC_INIT _IO(229, 3) /* Linux 6.18 */
 #endif
+
+/* How a process has ended, of a pidfd: Linux 6.15 (include/uapi/linux/pidfd.h, struct pidfd_info, its first version). */
+typedef struct KernelPidfdInfo {
+        uint64_t mask;
+        uint64_t cgroupid;
+        uint32_t pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+        int32_t exit_code;
+} KernelPidfdInfo;
+_Static_assert(sizeof(KernelPidfdInfo) == 64, "the first version of struct pidfd_info is 64 bytes");
+#define KERNEL_PIDFD_INFO_EXIT (1UL << 3)
+#define KERNEL_PIDFD_GET_INFO _IOWR(0xFF, 11, KernelPidfdInfo)
 
 /* statmount(2), Linux 6.8 (include/uapi/linux/mount.h). Only what fused asks for. */
 #define KERNEL_NR_STATMOUNT 457

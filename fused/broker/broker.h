@@ -13,6 +13,7 @@ typedef struct ManagerLink ManagerLink;
 typedef struct Mount Mount;
 typedef struct TypeRoot TypeRoot;
 typedef struct Spare Spare;
+typedef struct Unit Unit;
 
 #define BROKER_MOUNTS_MAX 65536 /* what uids are reserved for at most; the table's max_mounts is the usual limit */
 
@@ -40,6 +41,7 @@ typedef struct Broker {
         size_t n_mounts;
         uint64_t next_mount_id;
         uint32_t next_uid;    /* offset in the uid range, round robin */
+        bool units;           /* servers are systemd units, not our children */
         bool stopping;
         uint64_t stop_usec;   /* when stopping began */
         sd_event_source *health; /* owned: looks for mounts that were taken down from outside */

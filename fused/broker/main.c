@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -23,6 +24,7 @@
 #include "broker/reload.h"
 #include "broker/roots.h"
 #include "broker/spares.h"
+#include "broker/unit.h"
 #include "config.h"
 
 #define HEALTH_USEC (2 * USEC_PER_SEC)
@@ -32,6 +34,7 @@
 typedef struct Arguments {
         const char *runtime_directory;
         const char *libexec_directory;
+        bool units;
         char **policy_directories; /* owned, NULL-terminated */
         size_t n_policy_directories;
         bool done; /* --help, --version */
@@ -77,6 +80,11 @@ static int add_policy_directory(Arguments *arguments, const char *directory) {
         return 0;
 }
 
+/* systemd is pid 1, and the generator has made sockets for types. */
+static bool units_are_there(void) {
+        return sd_booted() > 0 && access(UNIT_SOCKET_DIRECTORY, F_OK) == 0;
+}
+
 static int parse_arguments(int argc, char **argv, Arguments *arguments) {
         enum { OPTION_RUNTIME = 256, OPTION_POLICY, OPTION_LAUNCHER, OPTION_LIBEXEC, OPTION_HELP, OPTION_VERSION };
         static const struct option options[] = {
@@ -88,6 +96,7 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                 {"version", no_argument, NULL, OPTION_VERSION},
                 {0},
         };
+        const char *launcher = "auto";
         int c, r;
 
         *arguments = (Arguments){.runtime_directory = FUSED_RUNTIME_DIRECTORY, .libexec_directory = FUSED_LIBEXEC_DIRECTORY};
@@ -102,10 +111,9 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                                 return r;
                         break;
                 case OPTION_LAUNCHER:
-                        if (strcmp(optarg, "systemd") == 0)
-                                return usage("--launcher systemd is not available in this version; use embedded", "");
-                        if (strcmp(optarg, "auto") != 0 && strcmp(optarg, "embedded") != 0)
+                        if (strcmp(optarg, "auto") != 0 && strcmp(optarg, "embedded") != 0 && strcmp(optarg, "systemd") != 0)
                                 return usage("--launcher wants auto, embedded or systemd, not ", optarg);
+                        launcher = optarg;
                         break;
                 case OPTION_LIBEXEC:
                         arguments->libexec_directory = optarg;
@@ -121,6 +129,7 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                 default:
                         return usage("see the message above", "");
                 }
+        arguments->units = strcmp(launcher, "systemd") == 0 || (strcmp(launcher, "auto") == 0 && units_are_there());
         return optind == argc ? 0 : usage("unexpected argument ", argv[optind]);
 }
 
@@ -273,6 +282,7 @@ static int broker_start(Broker *broker, Arguments *arguments) {
         int r;
 
         broker->policy_directories = arguments->policy_directories;
+        broker->units = arguments->units;
         broker->libexec_directory = realpath(arguments->libexec_directory, NULL);
         if (!broker->libexec_directory)
                 return log_errno(-errno, "cannot find %s: %s", arguments->libexec_directory, strerror(errno));
@@ -292,7 +302,8 @@ static int broker_start(Broker *broker, Arguments *arguments) {
         r = open_agent(broker);
         if (r < 0)
                 return r;
-        open_cgroups(broker);
+        if (!broker->units)
+                open_cgroups(broker);
         r = broker_drop_privilege();
         if (r < 0)
                 return log_errno(r, "cannot drop privilege: %s", strerror(-r));

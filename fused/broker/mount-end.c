@@ -15,6 +15,7 @@
 #include "broker/manager-link.h"
 #include "broker/mount.h"
 #include "broker/spares.h"
+#include "broker/unit.h"
 
 #define UNMOUNT_USEC (10 * USEC_PER_SEC)
 #define KILL_AGAIN_USEC (5 * USEC_PER_SEC)
@@ -45,7 +46,7 @@ static void kill_server(Mount *mount) {
 static bool ended_unseen(Mount *mount) {
         siginfo_t info = {0};
 
-        if (mount->server_pidfd < 0 || waitid(P_PIDFD, (id_t) mount->server_pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+        if (mount->is_unit || mount->server_pidfd < 0 || waitid(P_PIDFD, (id_t) mount->server_pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
                 return false;
         (void) mount_on_server_exit(NULL, &info, mount);
         return true;
@@ -97,6 +98,7 @@ void mount_free(Mount *mount) {
         mount->worker = worker_link_cancel(mount->worker);
         mount->unmounter = worker_link_cancel(mount->unmounter);
         (void) sd_event_source_disable_unref(mount->server_child);
+        (void) sd_event_source_disable_unref(mount->server_late);
         (void) sd_event_source_disable_unref(mount->deadline);
         spare_give_back(mount);
         mount->cgroup = cgroup_free(mount->cgroup);
@@ -171,6 +173,8 @@ void mount_end(Mount *mount, BrokerEndReason reason, bool graceful) {
         mount->graceful = graceful;
         mount->worker = worker_link_cancel(mount->worker);
         mount->unmounter = worker_link_cancel(mount->unmounter);
+        if (mount->unit)
+                unit_expect(mount->unit, NULL, NULL);
         if (mount->has_request) {
                 mount->has_request = false;
                 manager_reply(mount->broker, &request, &reply, NULL, 0);

@@ -5,22 +5,18 @@
 #include "broker/mount.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "broker/manager-link.h"
-#include "broker/roots.h"
 #include "broker/spares.h"
+#include "broker/unit.h"
 #include "policy/options.h"
 #include "wire/service.h"
 
@@ -105,22 +101,6 @@ static void expect_answer(Mount *mount, const BrokerRequest *request) {
 
 /* ---- CREATE --------------------------------------------------------------------------------------------------------- */
 
-int mount_take_uid(Broker *broker, uint32_t *ret) {
-        const PolicyTable *table = policy_table(broker->policy);
-
-        for (uint32_t tries = 0; tries < table->uid_count; tries++) {
-                uint32_t uid = table->uid_first + broker->next_uid++ % table->uid_count;
-                bool taken = uid == table->manager_uid || uid == table->manager_gid || spare_has_uid(broker, uid);
-                for (Mount *mount = broker->mounts; mount && !taken; mount = mount->next)
-                        taken = mount->record.server_uid == uid;
-                if (!taken) {
-                        *ret = uid;
-                        return 0;
-                }
-        }
-        return -EUSERS;
-}
-
 static Mount *mount_new(Broker *broker, const BrokerRequest *request, const PolicyType *type) {
         const BrokerCreate *create = &request->create;
         Mount *mount = calloc(1, sizeof *mount);
@@ -173,6 +153,7 @@ static int start_mount_worker(Mount *mount) {
                 .options = mount->record.options,
                 .server_options = mount->record.server_options,
                 .server_uid = mount->record.server_uid,
+                .await_uid = mount->broker->units && !mount->unit,
                 .mountpoint_fd = mount->mountpoint_fd,
                 .mount_ns_fd = -EBADF,
         };
@@ -231,7 +212,7 @@ void mount_create(Broker *broker, const BrokerRequest *request, int *fds) {
                 return fail(mount, r, &report);
         mount->record.uid = mount->identity.uid;
         mount->record.gid = mount->identity.gid;
-        r = spare_take(broker, mount) ? 0 : mount_take_uid(broker, &mount->record.server_uid);
+        r = spare_take(broker, mount) || broker->units ? 0 : mount_take_uid(broker, &mount->record.server_uid);
         if (r < 0) {
                 report.refusal = REFUSAL_QUOTA_TOTAL;
                 return fail(mount, -EACCES, &report);
@@ -239,6 +220,31 @@ void mount_create(Broker *broker, const BrokerRequest *request, int *fds) {
         r = start_mount_worker(mount);
         if (r < 0)
                 return fail(mount, r, &report);
+}
+
+/* The unit is there, and so the uid that what it gets is made for. */
+static void on_unit_ready(Unit *unit, int error, void *userdata) {
+        WorkerReport report = {.stage = BROKER_STAGE_UNIT};
+        Mount *mount = userdata;
+
+        if (error >= 0) {
+                mount->record.server_uid = unit_uid(unit);
+                error = worker_link_admit(mount->worker, unit_uid(unit));
+        }
+        if (error < 0)
+                fail(mount, error, &report);
+}
+
+static void on_allowed(Mount *mount) {
+        WorkerReport report = {.stage = BROKER_STAGE_UNIT};
+        int r;
+
+        r = unit_connect(mount->broker, mount->type->name, mount->type->start_usec, on_unit_ready, mount, &mount->unit);
+        if (r == -ENOENT || r == -ECONNREFUSED)
+                log_error("nobody listens on %s/%s: 'systemctl daemon-reload', then 'systemctl start fuse-service-%s.socket'", UNIT_SOCKET_DIRECTORY,
+                          mount->type->name, mount->type->name);
+        if (r < 0)
+                fail(mount, r, &report);
 }
 
 static void on_prepared(Mount *mount, const WorkerReport *report, int *fds, size_t n_fds) {
@@ -306,6 +312,8 @@ static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *
         }
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 n_slots += mount->record.slots[i] != BROKER_SLOT_EMPTY;
+        if (report->kind == WORKER_REPORT_ALLOWED && mount->state == MOUNT_CREATING && !mount->unit && n_fds == 0)
+                return on_allowed(mount);
         if (report->kind == WORKER_REPORT_PREPARED && mount->state == MOUNT_CREATING && n_fds == 1 + n_slots + !!report->foreign_mount_ns)
                 return on_prepared(mount, report, fds, n_fds);
         if (report->kind == WORKER_REPORT_LIVE && mount->state == MOUNT_MOUNTING && n_fds == (mount->mountpoint_fd < 0))
@@ -317,122 +325,13 @@ static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *
 
 /* ---- SPAWN ---------------------------------------------------------------------------------------------------------- */
 
-static int make_channel(Mount *mount, int *ret_server_end) {
-        int pair[2], r;
-
-        if (mount->type->hand_over == POLICY_HAND_OVER_FD)
-                return *ret_server_end = fd_dup(mount->fuse_fd);
-        r = RET_NERRNO(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
-        if (r < 0)
-                return r;
-        fd_refuse_rights(pair[0]); /* a server has nothing to send us */
-        mount->channel_fd = pair[0];
-        *ret_server_end = pair[1];
-        return 0;
-}
-
-static size_t list_slots(const Mount *mount, SpawnSlot *slots) {
-        const PolicyTable *table = policy_table(mount->policy);
-
-        for (uint32_t i = 0; i < mount->type->slots.count; i++) {
-                const PolicySlot *slot = policy_slot(table, mount->type, i);
-                slots[i] = (SpawnSlot){
-                        .path = policy_string(table, slot->path),
-                        .fd = mount->slot_fds[i],
-                        .writable = slot->writable && !(mount->record.options & POLICY_OPTION_RO),
-                        .tree = mount->record.slots[i] == BROKER_SLOT_TREE,
-                };
-        }
-        return mount->type->slots.count;
-}
-
-/* Ends a server that cannot be watched. It is pid 1 of its namespace: SIGKILL ends all of it, and soon. */
-static void reap_at_once(Mount *mount) {
-        siginfo_t info;
-
-        (void) pidfd_send_signal(mount->server_pidfd, SIGKILL, NULL, 0);
-        (void) waitid(P_PIDFD, (id_t) mount->server_pidfd, &info, WEXITED);
-        mount->server_pidfd = fd_close(mount->server_pidfd);
-        mount->server_pid = mount->record.server_pid = 0;
-}
-
-static int start_server(Mount *mount, uint32_t *ret_stage) {
-        Broker *broker = mount->broker;
-        _cleanup_fd_ int server_end = -EBADF, stderr_write = -EBADF;
-        SpawnSlot slots[POLICY_SLOTS_MAX];
-        int pipe_fds[2], root_fd, r;
-
-        *ret_stage = BROKER_STAGE_SANDBOX;
-        r = type_root_get(broker, mount->policy, mount->type, &root_fd);
-        if (r < 0)
-                return r;
-        r = make_channel(mount, &server_end);
-        if (r < 0)
-                return r;
-        r = RET_NERRNO(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK)); /* a server must not hang because nobody reads its words */
-        if (r < 0)
-                return r;
-        mount->stderr_fd = pipe_fds[0];
-        stderr_write = pipe_fds[1];
-        if (broker->cgroups && !mount->cgroup) {
-                *ret_stage = BROKER_STAGE_CGROUP;
-                r = cgroup_new(broker->cgroups, mount->record.server_uid, mount->type, &mount->cgroup);
-                if (r < 0)
-                        return r;
-        }
-        if (mount->cgroup)
-                (void) snprintf(mount->record.cgroup, sizeof mount->record.cgroup, "%s", cgroup_display(mount->cgroup));
-
-        SpawnRequest spawn = {
-                .table = policy_table(mount->policy),
-                .type = mount->type,
-                .root_ns_fd = root_fd,
-                .uid = mount->record.server_uid,
-                .host_ns_fd = broker->host.mount_ns_fd,
-                .channel_fd = server_end,
-                .stderr_fd = stderr_write,
-                .agent_fd = broker->agent_fd,
-                .slots = slots,
-                .n_slots = list_slots(mount, slots),
-                .server_options = mount->record.server_options,
-                .read_only = mount->record.options & POLICY_OPTION_RO,
-                .cgroup = mount->cgroup,
-        };
-        r = -EPIPE;
-        if (mount->sandbox)
-                r = sandbox_start(TAKE_PTR(mount->sandbox), &spawn, &mount->server_pid, &mount->server_pidfd, ret_stage);
-        if (r == -EPIPE || r == -ECONNRESET) /* none was made ahead, or it has died since */
-                r = spawn_server(&spawn, &mount->server_pid, &mount->server_pidfd, ret_stage);
-        if (r < 0)
-                return r;
-        mount->record.server_pid = mount->server_pid;
-        *ret_stage = BROKER_STAGE_EXEC;
-        r = sd_event_add_child_pidfd(broker->event, &mount->server_child, mount->server_pidfd, WEXITED, mount_on_server_exit, mount);
-        if (r < 0) /* nobody would be told of its end */
-                reap_at_once(mount);
-        return r;
-}
-
-/* Before Linux 6.18 a program that gets the device itself can only be started once there is a superblock. */
-static bool mounts_first(const Mount *mount) {
-        return mount->type->hand_over == POLICY_HAND_OVER_FD && !mount->record.sync_init;
-}
-
-bool mount_may_spawn(const Mount *mount) {
-        return mount->server_pid == 0 && mounts_first(mount) == (mount->state == MOUNT_MOUNTING);
-}
-
-bool mount_may_mount(const Mount *mount) {
-        return mounts_first(mount) == (mount->state == MOUNT_CREATED);
-}
-
 /* Safe: what is run, as whom and in which sandbox is the type's, nothing of it the caller's but the listed server options,
  * which become one argument of a program without any privilege. */
 void mount_spawn(Mount *mount, const BrokerRequest *request) {
         WorkerReport report = {0};
         int fds[2], r;
 
-        r = start_server(mount, &report.stage);
+        r = mount_start_server(mount, &report.stage);
         if (r < 0) {
                 answer_request(mount, request, r, &report, NULL, 0);
                 return mount_end(mount, BROKER_REASON_FAILED, /* graceful= */ false);
@@ -533,5 +432,7 @@ void mount_query(Mount *mount, const BrokerRequest *request) {
                 reply.query.n_fds += mount->slot_fds[i] >= 0;
         if (mount->cgroup)
                 cgroup_usage(mount->cgroup, &reply.query.memory_bytes, &reply.query.n_processes);
+        else if (mount->is_unit)
+                unit_usage(mount->record.cgroup, &reply.query.memory_bytes, &reply.query.n_processes);
         manager_reply(mount->broker, request, &reply, NULL, 0);
 }

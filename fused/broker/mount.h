@@ -41,9 +41,12 @@ struct Mount {
         pid_t server_pid;    /* 0: none or reaped */
         int server_pidfd;    /* owned */
         sd_event_source *server_child; /* owned */
+        sd_event_source *server_late;  /* owned: a unit's server has ended, and is not reaped yet */
         sd_event_source *deadline;     /* owned */
         Cgroup *cgroup;      /* owned */
         Sandbox *sandbox;    /* owned: made ahead, not ordered yet */
+        Unit *unit;          /* owned: connected, not ordered yet */
+        bool is_unit;        /* the server is systemd's child, not ours */
 
         uint64_t serial;     /* of the request that is not answered yet, if has_request */
         BrokerOperation operation;
@@ -68,6 +71,10 @@ bool mount_may_mount(const Mount *mount);
 
 /* Takes the mount down, whatever its state; it is gone some time later. */
 void mount_end(Mount *mount, BrokerEndReason reason, bool graceful);
+
+/* mount-server.c: starts and watches it. */
+int mount_start_server(Mount *mount, uint32_t *ret_stage) _must_check_;
+int mount_watch_server(Mount *mount) _must_check_;
 
 /* A uid that no live server or spare has; the manager's own is never given away. -EUSERS: none is left. */
 int mount_take_uid(Broker *broker, uint32_t *ret) _must_check_;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "broker/roots.h"
+#include "broker/unit.h"
 
 #define WAIT_USEC (20 * USEC_PER_MSEC) /* after a mount: not in the way of the next one of a burst */
 
@@ -16,11 +17,13 @@ struct Spare {
         const PolicyType *type;
         uint32_t uid;
         Cgroup *cgroup;   /* owned */
-        Sandbox *sandbox; /* owned; NULL: wanted, not made yet */
+        Sandbox *sandbox; /* owned */
+        Unit *unit;       /* owned; neither: wanted, not made yet */
 };
 
 static void spare_free(Spare *spare) {
         spare->sandbox = sandbox_free(spare->sandbox);
+        spare->unit = unit_free(spare->unit);
         spare->cgroup = cgroup_free(spare->cgroup);
         spare->policy = policy_unref(spare->policy);
         free(spare);
@@ -41,13 +44,18 @@ bool spare_has_uid(const Broker *broker, uint32_t uid) {
         return false;
 }
 
+static bool is_ready(const Spare *spare) {
+        return spare->sandbox || (spare->unit && unit_is_ready(spare->unit));
+}
+
 bool spare_take(Broker *broker, Mount *mount) {
         Spare **link = find(broker, mount->policy, mount->type), *spare = *link;
 
-        if (!spare || !spare->sandbox)
+        if (!spare || !is_ready(spare))
                 return false;
         *link = spare->next;
-        mount->record.server_uid = spare->uid;
+        mount->record.server_uid = spare->unit ? unit_uid(spare->unit) : spare->uid;
+        mount->unit = TAKE_PTR(spare->unit);
         mount->cgroup = TAKE_PTR(spare->cgroup);
         mount->sandbox = TAKE_PTR(spare->sandbox);
         spare_free(spare);
@@ -83,21 +91,27 @@ void spare_give_back(Mount *mount) {
         Broker *broker = mount->broker;
         Spare *spare = NULL;
 
-        if (mount->sandbox && mount->policy == broker->policy && !*find(broker, mount->policy, mount->type))
+        if ((mount->sandbox || (mount->unit && unit_is_ready(mount->unit))) && mount->policy == broker->policy && !*find(broker, mount->policy, mount->type))
                 spare = spare_new(broker, mount->policy, mount->type);
         if (spare) {
                 spare->uid = mount->record.server_uid;
                 spare->cgroup = TAKE_PTR(mount->cgroup);
                 spare->sandbox = TAKE_PTR(mount->sandbox);
+                spare->unit = TAKE_PTR(mount->unit);
+                if (spare->unit)
+                        unit_expect(spare->unit, NULL, NULL);
                 drop_surplus(broker);
         }
         mount->sandbox = sandbox_free(mount->sandbox);
+        mount->unit = unit_free(mount->unit);
 }
 
 static int fill(Broker *broker, Spare *spare) {
         uint32_t stage;
         int root_fd, r;
 
+        if (broker->units)
+                return unit_connect(broker, spare->type->name, spare->type->start_usec, NULL, NULL, &spare->unit);
         r = type_root_get(broker, spare->policy, spare->type, &root_fd);
         if (r < 0)
                 return r;
@@ -127,7 +141,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         broker->spare_timer = sd_event_source_disable_unref(broker->spare_timer);
         drop_surplus(broker);
         for (Spare *spare = broker->spares; spare; spare = spare->next)
-                if (!spare->sandbox && (r = fill(broker, spare)) < 0) {
+                if (!spare->sandbox && !spare->unit && (r = fill(broker, spare)) < 0) {
                         /* No spare then: the next mount makes its own, and reports what is wrong. */
                         log_debug("no spare sandbox of type %s: %s", spare->type->name, strerror(-r));
                         Spare **link = find(broker, spare->policy, spare->type);
@@ -147,7 +161,9 @@ void spare_wanted(Broker *broker, Policy *policy, const PolicyType *type) {
                 *link = spare->next;
                 spare->next = broker->spares;
                 broker->spares = spare;
-                if (spare->sandbox)
+                if (spare->unit && unit_is_dead(spare->unit))
+                        spare->unit = unit_free(spare->unit);
+                if (spare->sandbox || spare->unit)
                         return;
         } else if (!spare_new(broker, policy, type))
                 return;

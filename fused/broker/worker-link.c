@@ -142,6 +142,12 @@ int worker_link_go(WorkerLink *link, const WorkerGo *go, uint64_t deadline_usec)
         return fd_send(link->fd, go, sizeof *go, NULL, 0);
 }
 
+int worker_link_admit(WorkerLink *link, uid_t server_uid) {
+        const WorkerAdmit admit = {.server_uid = server_uid};
+
+        return fd_send(link->fd, &admit, sizeof admit, NULL, 0);
+}
+
 WorkerLink *worker_link_cancel(WorkerLink *link) {
         if (link)
                 link_finish(link);

@@ -15,6 +15,8 @@ typedef void (*worker_report_t)(const WorkerReport *report, int *fds, size_t n_f
 
 int worker_link_new(Broker *broker, const WorkerJob *job, uint64_t deadline_usec, worker_report_t on_report, void *userdata,
                     WorkerLink **ret) _must_check_;
+/* After ALLOWED: the server's uid. */
+int worker_link_admit(WorkerLink *link, uid_t server_uid) _must_check_;
 /* Lets a prepared worker go on, with a new deadline. */
 int worker_link_go(WorkerLink *link, const WorkerGo *go, uint64_t deadline_usec) _must_check_;
 /* Kills it if it still runs and forgets the callback; the process is reaped in the background. Takes NULL, returns NULL. */

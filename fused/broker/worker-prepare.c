@@ -200,21 +200,23 @@ static int open_fuse(const WorkerJob *job, WorkerReport *report, int *ret_fd) {
         return 0;
 }
 
-int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t *n_fds) {
-        _cleanup_fd_ int ns_fd = -EBADF;
+int worker_check(const WorkerJob *job, WorkerReport *report) {
         int r;
 
-        *n_fds = 0;
         r = worker_authorize(job, report);
         if (r < 0)
                 return r;
         r = check_server_options(job, report);
         if (r < 0)
                 return r;
-        r = worker_check_mountpoint(job, report->administrator, report);
-        if (r < 0)
-                return r;
+        return worker_check_mountpoint(job, report->administrator, report);
+}
 
+int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t *n_fds) {
+        _cleanup_fd_ int ns_fd = -EBADF;
+        int r;
+
+        *n_fds = 0;
         /* Devices are opened with the host's rights and in its namespaces; trees are cloned in the caller's mount namespace.
          * The descriptors are reported in the order of the slots. */
         int slots[POLICY_SLOTS_MAX] = {-EBADF, -EBADF, -EBADF, -EBADF};

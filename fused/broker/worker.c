@@ -51,13 +51,36 @@ static void keep_only_own(const WorkerJob *job, int socket_fd) {
         close_all_except(keep, n);
 }
 
+/* A refusal is cheap: no server is started for it. */
+static int await_uid(WorkerJob *job, int socket_fd, WorkerReport *report) {
+        WorkerAdmit admit;
+        ssize_t n;
+        int r;
+
+        report->kind = WORKER_REPORT_ALLOWED;
+        r = fd_send(socket_fd, report, sizeof *report, NULL, 0);
+        if (r < 0)
+                return r;
+        n = fd_receive(socket_fd, &admit, sizeof admit, NULL, 0, NULL, 0);
+        if (n != (ssize_t) sizeof admit)
+                _exit(0); /* cancelled */
+        report->kind = WORKER_REPORT_PREPARED;
+        job->server_uid = admit.server_uid;
+        return 0;
+}
+
 static void run_mount(const WorkerJob *job, int socket_fd) {
         WorkerReport report = {.kind = WORKER_REPORT_PREPARED};
         int fds[2 + POLICY_SLOTS_MAX], mount_fd = -EBADF;
+        WorkerJob own = *job;
         size_t n_fds = 0;
         WorkerGo go;
 
-        report.error = worker_prepare(job, &report, fds, &n_fds);
+        report.error = worker_check(job, &report);
+        if (report.error == 0 && job->await_uid)
+                report.error = await_uid(&own, socket_fd, &report);
+        if (report.error == 0)
+                report.error = worker_prepare(&own, &report, fds, &n_fds);
         if (fd_send(socket_fd, &report, sizeof report, fds, report.error == 0 ? n_fds : 0) < 0 || report.error < 0)
                 return;
         /* The slots are the broker's now. A server that dies must not find its device still claimed by us. */

@@ -34,6 +34,7 @@ typedef struct WorkerJob {
         uint32_t options;
         const char *server_options;
         uid_t server_uid;
+        bool await_uid; /* it is not known yet: report ALLOWED and wait for WorkerAdmit */
 
         /* MOUNT and UNMOUNT */
         int mountpoint_fd; /* -EBADF: detached */
@@ -46,6 +47,7 @@ typedef struct WorkerJob {
 } WorkerJob;
 
 typedef enum WorkerReportKind {
+        WORKER_REPORT_ALLOWED,  /* policy says yes; the server, and so its uid, is waited for (await_uid) */
         WORKER_REPORT_PREPARED, /* fds: FUSE device, each slot that is not empty, [the caller's mount namespace if foreign] */
         WORKER_REPORT_MOUNTED,  /* the superblock exists, and which mount is about to be attached; LIVE follows */
         WORKER_REPORT_LIVE,     /* fds: the mount, if detached */
@@ -71,6 +73,10 @@ typedef struct WorkerReport {
         uint32_t reserved;
 } WorkerReport;
 
+typedef struct WorkerAdmit {
+        uint32_t server_uid;
+} WorkerAdmit;
+
 typedef struct WorkerGo {
         uint32_t options;
         uint32_t max_read;
@@ -82,6 +88,7 @@ typedef struct WorkerGo {
 int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) _must_check_;
 
 /* The steps, one file each; they run in the worker. */
+int worker_check(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c: everything that may be refused beforehand */
 int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds /* [2 + POLICY_SLOTS_MAX] */, size_t *n_fds); /* worker-prepare.c */
 int worker_authorize(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c */
 int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int socket_fd, WorkerReport *report, int *ret_mount_fd); /* worker-mount.c */

@@ -29,6 +29,7 @@ static const char *const stage_names[_BROKER_STAGE_MAX] = {
         [BROKER_STAGE_MOUNTPOINT] = "checking the mount point",
         [BROKER_STAGE_FUSE_DEVICE] = "opening /dev/fuse",
         [BROKER_STAGE_SANDBOX] = "making the sandbox",
+        [BROKER_STAGE_UNIT] = "starting the server's unit",
         [BROKER_STAGE_CGROUP] = "making the cgroup",
         [BROKER_STAGE_EXEC] = "starting the server",
         [BROKER_STAGE_FSOPEN] = "opening a file system context",

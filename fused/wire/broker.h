@@ -184,6 +184,7 @@ typedef enum BrokerStage {
         BROKER_STAGE_MOUNTPOINT,
         BROKER_STAGE_FUSE_DEVICE,
         BROKER_STAGE_SANDBOX,
+        BROKER_STAGE_UNIT,       /* systemd has no such unit, or it did not come up */
         BROKER_STAGE_CGROUP,
         BROKER_STAGE_EXEC,
         BROKER_STAGE_FSOPEN,
