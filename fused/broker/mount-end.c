@@ -46,7 +46,9 @@ static void kill_server(Mount *mount) {
 static bool ended_unseen(Mount *mount) {
         siginfo_t info = {0};
 
-        if (mount->is_unit || mount->server_pidfd < 0 || waitid(P_PIDFD, (id_t) mount->server_pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+        if (mount->is_unit || mount->server_pidfd < 0)
+                return false;
+        if (waitid(P_PIDFD, (id_t) mount->server_pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
                 return false;
         (void) mount_on_server_exit(NULL, &info, mount);
         return true;

@@ -174,19 +174,20 @@ static int on_unit_exit(sd_event_source *source, int fd, uint32_t revents, void 
         int code, status, r = 0;
 
         if (!(revents & EPOLLHUP) && !unit_exit_status(fd, &code, &status) && !mount->server_late)
-                r = sd_event_add_time_relative(mount->broker->event, &mount->server_late, CLOCK_MONOTONIC, REAP_USEC, USEC_PER_MSEC, on_unit_reaped, mount);
+                r = sd_event_add_time_relative(mount->broker->event, &mount->server_late, CLOCK_MONOTONIC, REAP_USEC, USEC_PER_MSEC,
+                                               on_unit_reaped, mount);
         else
                 unit_has_ended(mount);
-        return r < 0 ? (unit_has_ended(mount), 0) : 0;
+        if (r < 0)
+                unit_has_ended(mount);
+        return 0;
 }
 
 int mount_watch_server(Mount *mount) {
-        int r;
-
         if (!mount->is_unit)
-                return sd_event_add_child_pidfd(mount->broker->event, &mount->server_child, mount->server_pidfd, WEXITED, mount_on_server_exit, mount);
-        r = sd_event_add_io(mount->broker->event, &mount->server_child, mount->server_pidfd, EPOLLIN | EPOLLET, on_unit_exit, mount);
-        return r;
+                return sd_event_add_child_pidfd(mount->broker->event, &mount->server_child, mount->server_pidfd, WEXITED,
+                                                mount_on_server_exit, mount);
+        return sd_event_add_io(mount->broker->event, &mount->server_child, mount->server_pidfd, EPOLLIN | EPOLLET, on_unit_exit, mount);
 }
 
 int mount_start_server(Mount *mount, uint32_t *ret_stage) {

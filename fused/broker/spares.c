@@ -90,8 +90,9 @@ static Spare *spare_new(Broker *broker, Policy *policy, const PolicyType *type) 
 void spare_give_back(Mount *mount) {
         Broker *broker = mount->broker;
         Spare *spare = NULL;
+        bool unused = mount->sandbox || (mount->unit && unit_is_ready(mount->unit));
 
-        if ((mount->sandbox || (mount->unit && unit_is_ready(mount->unit))) && mount->policy == broker->policy && !*find(broker, mount->policy, mount->type))
+        if (unused && mount->policy == broker->policy && !*find(broker, mount->policy, mount->type))
                 spare = spare_new(broker, mount->policy, mount->type);
         if (spare) {
                 spare->uid = mount->record.server_uid;

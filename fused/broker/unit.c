@@ -14,7 +14,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "agent/spec.h"
 #include "base/fd.h"
 #include "base/kernel.h"
 #include "base/log.h"
@@ -192,49 +191,16 @@ int unit_connect(Broker *broker, const char *type_name, uint64_t deadline_usec, 
         return 0;
 }
 
-static size_t make_order(const SpawnRequest *request, bool with_agent, int spec_fd, UnitOrder *order, int *fds) {
-        size_t n = 0;
-
-        *order = (UnitOrder){.magic = UNIT_ORDER_MAGIC, .with_agent = with_agent, .n_slots = (uint32_t) request->n_slots};
-        fds[n++] = spec_fd;
-        if (with_agent) {
-                fds[n++] = request->channel_fd;
-                fds[n++] = request->agent_fd;
-        }
-        for (size_t i = 0; i < request->n_slots; i++) {
-                const SpawnSlot *slot = &request->slots[i];
-                order->writable |= (uint32_t) slot->writable << i;
-                order->trees |= (uint32_t) slot->tree << i;
-                if (slot->fd < 0)
-                        continue;
-                order->present |= 1U << i;
-                fds[n++] = slot->fd;
-        }
-        return n;
-}
-
 DEFINE_CLEANUP(Unit *, unit_freep, unit_free)
 
 int unit_start(Unit *unit, const SpawnRequest *request, pid_t *ret_pid, int *ret_pidfd, int *ret_channel_fd) {
         bool with_agent = request->type->hand_over != POLICY_HAND_OVER_SERVICE;
-        _cleanup_(spawn_arguments_done) SpawnArguments arguments = {0};
         _cleanup_(unit_freep) Unit *owned = unit;
-        _cleanup_fd_ int spec_fd = -EBADF;
-        int fds[UNIT_ORDER_FDS_MAX], r;
-        UnitOrder order;
-        size_t n_fds;
+        int r;
 
-        if (request->n_slots > UNIT_SLOTS_MAX)
-                return -E2BIG;
         if (unit->pid == 0)
                 return -ECONNRESET;
-        r = spawn_arguments_expand(request, &arguments);
-        if (r >= 0)
-                r = spawn_agent_spec(request, &arguments, AGENT_FIRST_SLOT_FD, &spec_fd);
-        if (r < 0)
-                return r;
-        n_fds = make_order(request, with_agent, spec_fd, &order, fds);
-        r = fd_send(unit->fd, &order, sizeof order, fds, n_fds);
+        r = unit_order_send(unit->fd, request, with_agent);
         if (r < 0)
                 return r;
         *ret_pid = unit->pid;

@@ -14,7 +14,7 @@
  * fused-enter then gets out of its way.
  */
 
-#include <stdint.h>
+#include "broker/spawn.h"
 
 #define UNIT_ASK_MAGIC 0x75a50001U
 #define UNIT_HELLO_MAGIC 0x75a50002U
@@ -40,3 +40,6 @@ typedef struct UnitOrder {
         uint32_t present, writable, trees; /* bits, by slot */
 } UnitOrder;
 #define UNIT_ORDER_FDS_MAX (3 + UNIT_SLOTS_MAX)
+
+/* Everything of the request but what the unit has already (root, ids, limits). The descriptors stay the caller's. */
+int unit_order_send(int fd, const SpawnRequest *request, bool with_agent) _must_check_;
