@@ -22,6 +22,7 @@ typedef struct Broker {
         Host host;
         char *runtime_directory; /* owned, absolute */
         char *control_path;   /* owned: RUNTIME/control */
+        bool control_is_given; /* by systemd: not ours to remove */
         int control_fd;       /* owned: the listening control socket, kept over the manager's restarts */
         int journal_fd;       /* owned or -EBADF */
         int lock_fd;          /* owned: flock on the runtime directory */
@@ -46,3 +47,6 @@ typedef struct Broker {
         uint64_t stop_usec;   /* when stopping began */
         sd_event_source *health; /* owned: looks for mounts that were taken down from outside */
 } Broker;
+
+/* One mount less while the supervisor stops: ends the loop if it was the last that is waited for. */
+void broker_stopped(Broker *broker);

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/sanitizer.h"
 #include "broker/broker.h"
+#include "broker/keep.h"
 #include "broker/manager-link.h"
 #include "broker/mount.h"
 #include "broker/privilege.h"
@@ -180,6 +181,8 @@ static int listen_on_control(Broker *broker) {
         if (strlen(broker->control_path) >= sizeof address.sun_path)
                 return log_errno(-ENAMETOOLONG, "%s is too long for a socket", broker->control_path);
         strcpy(address.sun_path, broker->control_path);
+        if (broker->control_fd >= 0)
+                return 0; /* systemd listens */
         if (unlink(broker->control_path) < 0 && errno != ENOENT)
                 return log_errno(-errno, "cannot remove the old %s: %s", broker->control_path, strerror(errno));
 
@@ -195,7 +198,9 @@ static int listen_on_control(Broker *broker) {
 }
 
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        keep_notify("RELOADING=1");
         (void) policy_reload(userdata); /* it has logged what is wrong; the old table stays */
+        keep_notify("READY=1");
         return 0;
 }
 
@@ -206,21 +211,30 @@ static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *userda
         return sd_event_exit(broker->event, 1);
 }
 
-/* The end of the supervisor is the end of its mounts: with the embedded launcher nobody else would look after them. */
+/* Servers that are units go on without us, and so do their mounts: what is being made or taken down is waited for. */
+void broker_stopped(Broker *broker) {
+        for (const Mount *mount = broker->mounts; mount; mount = mount->next)
+                if (!broker->units || mount->state != MOUNT_LIVE)
+                        return;
+        (void) sd_event_exit(broker->event, 0);
+}
+
+/* The end of the supervisor is the end of its mounts where their servers are its children: nobody else would look after them. */
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         Broker *broker = userdata;
 
         if (broker->stopping)
                 return 0;
-        log_info("stopping, %zu mounts", broker->n_mounts);
+        log_info("stopping, %zu mounts%s", broker->n_mounts, broker->units ? " stay" : "");
+        keep_notify("STOPPING=1");
         broker->stopping = true;
         spares_flush(broker);
         for (Mount *mount = broker->mounts, *next; mount; mount = next) {
                 next = mount->next;
-                mount_end(mount, BROKER_REASON_UNMOUNTED, /* graceful= */ mount->state == MOUNT_LIVE);
+                if (!broker->units || mount->state != MOUNT_LIVE)
+                        mount_end(mount, BROKER_REASON_UNMOUNTED, /* graceful= */ mount->state == MOUNT_LIVE);
         }
-        if (broker->n_mounts == 0)
-                return sd_event_exit(broker->event, 0);
+        broker_stopped(broker);
         return sd_event_add_time_relative(broker->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_deadline, broker);
 }
 
@@ -313,21 +327,30 @@ static int broker_start(Broker *broker, Arguments *arguments) {
         r = manager_root_make(broker);
         if (r < 0)
                 return log_errno(r, "cannot make the manager's root: %s", strerror(-r));
+        r = keep_restore(broker);
+        if (r < 0)
+                return r;
         r = listen_on_control(broker);
         if (r < 0)
                 return r;
         broker->manager = manager_link_new(broker);
         if (!broker->manager)
                 return -ENOMEM;
-        return manager_link_start(broker->manager);
+        r = manager_link_start(broker->manager);
+        if (r < 0)
+                return r;
+        keep_notify("READY=1");
+        (void) sd_event_set_watchdog(broker->event, true); /* if systemd asks for it */
+        return 0;
 }
 
 static void broker_done(Broker *broker) {
         while (broker->mounts)
-                mount_free(broker->mounts);
+                mount_release(broker->mounts);
         broker->manager = manager_link_free(broker->manager);
-        if (broker->control_fd >= 0)
+        if (broker->control_fd >= 0 && !broker->control_is_given)
                 (void) unlink(broker->control_path);
+        keep_done(broker);
         spares_flush(broker);
         type_roots_flush(broker);
         broker->policy = policy_unref(broker->policy);
@@ -377,6 +400,8 @@ int main(int argc, char **argv) {
                 return 1;
         }
         (void) umask(022);
+        broker.control_fd = keep_take_descriptors(&broker);
+        broker.control_is_given = broker.control_fd >= 0;
         broker.journal_fd = getenv("JOURNAL_STREAM") ? log_connect_journal() : -EBADF;
         log_open("fused", broker.journal_fd, level_from_environment());
 

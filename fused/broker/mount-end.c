@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "broker/keep.h"
 #include "broker/manager-link.h"
 #include "broker/mount.h"
 #include "broker/spares.h"
@@ -25,8 +26,11 @@ static void end_server(Mount *mount);
 /* The kernel has shut the connection down: the last reference to the superblock is gone, or it was aborted. */
 static bool is_disconnected(const Mount *mount) {
         struct pollfd p = {.fd = mount->fuse_fd};
+        uint32_t waiting;
 
-        return mount->fuse_fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+        if (mount->fuse_fd < 0) /* lost over a restart */
+                return host_connection_waiting(&mount->broker->host, mount->record.connection, &waiting) == -ENOENT;
+        return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
 }
 
 static void abort_connection(const Mount *mount) {
@@ -87,15 +91,8 @@ void mount_arm(Mount *mount, uint64_t usec) {
                 log_error("mount %llu: no deadline can be set: %s", (unsigned long long) mount->record.mount_id, strerror(-r));
 }
 
-/* Gives everything back. The end is reported after that, so that who waits for it finds nothing left. */
-void mount_free(Mount *mount) {
+void mount_release(Mount *mount) {
         Broker *broker = mount->broker;
-        BrokerEvent event = {
-                .mount_id = mount->record.mount_id,
-                .reason = mount->reason,
-                .exit_code = mount->exit_code,
-                .exit_status = mount->exit_status,
-        };
 
         mount->worker = worker_link_cancel(mount->worker);
         mount->unmounter = worker_link_cancel(mount->unmounter);
@@ -117,10 +114,23 @@ void mount_free(Mount *mount) {
                 mount->next->previous = mount->previous;
         broker->n_mounts--;
         free(mount);
+}
 
+/* Gives everything back. The end is reported after that, so that who waits for it finds nothing left. */
+void mount_free(Mount *mount) {
+        Broker *broker = mount->broker;
+        BrokerEvent event = {
+                .mount_id = mount->record.mount_id,
+                .reason = mount->reason,
+                .exit_code = mount->exit_code,
+                .exit_status = mount->exit_status,
+        };
+
+        keep_forget(mount);
+        mount_release(mount);
         manager_event(broker, &event, BROKER_EVENT_ENDED, NULL, 0);
-        if (broker->stopping && broker->n_mounts == 0)
-                (void) sd_event_exit(broker->event, 0);
+        if (broker->stopping && (broker->n_mounts == 0 || broker->units))
+                broker_stopped(broker);
 }
 
 static void on_detached(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {

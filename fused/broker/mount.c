@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "broker/keep.h"
 #include "broker/manager-link.h"
 #include "broker/spares.h"
 #include "broker/unit.h"
@@ -101,20 +102,34 @@ static void expect_answer(Mount *mount, const BrokerRequest *request) {
 
 /* ---- CREATE --------------------------------------------------------------------------------------------------------- */
 
-static Mount *mount_new(Broker *broker, const BrokerRequest *request, const PolicyType *type) {
-        const BrokerCreate *create = &request->create;
+Mount *mount_new_empty(Broker *broker) {
         Mount *mount = calloc(1, sizeof *mount);
 
         if (!mount)
                 return NULL;
         mount->broker = broker;
-        mount->policy = policy_ref(broker->policy);
-        mount->type = type;
         mount->identity = IDENTITY_NULL;
         mount->caller_fd = mount->mountpoint_fd = mount->mount_ns_fd = mount->fuse_fd = mount->abort_fd = -EBADF;
         mount->channel_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 mount->slot_fds[i] = -EBADF;
+        mount->next = broker->mounts;
+        mount->previous = &broker->mounts;
+        if (mount->next)
+                mount->next->previous = &mount->next;
+        broker->mounts = mount;
+        broker->n_mounts++;
+        return mount;
+}
+
+static Mount *mount_new(Broker *broker, const BrokerRequest *request, const PolicyType *type) {
+        const BrokerCreate *create = &request->create;
+        Mount *mount = mount_new_empty(broker);
+
+        if (!mount)
+                return NULL;
+        mount->policy = policy_ref(broker->policy);
+        mount->type = type;
         mount->record = (BrokerRecord){
                 .mount_id = ++broker->next_mount_id,
                 .created_usec = boottime_usec(),
@@ -130,13 +145,6 @@ static Mount *mount_new(Broker *broker, const BrokerRequest *request, const Poli
         memcpy(mount->record.source_name, create->source_name, sizeof create->source_name);
         memcpy(mount->record.mountpoint_name, create->mountpoint_name, sizeof create->mountpoint_name);
         memcpy(mount->record.server_options, create->server_options, sizeof create->server_options);
-
-        mount->next = broker->mounts;
-        mount->previous = &broker->mounts;
-        if (mount->next)
-                mount->next->previous = &mount->next;
-        broker->mounts = mount;
-        broker->n_mounts++;
         return mount;
 }
 
@@ -283,6 +291,7 @@ static void on_live(Mount *mount, const WorkerReport *report, int *fds, size_t n
         mount->attached = mount->mountpoint_fd >= 0;
         mount->deadline = sd_event_source_disable_unref(mount->deadline);
         enter_state(mount, MOUNT_LIVE);
+        keep_mount(mount);
         spare_wanted(mount->broker, mount->policy, mount->type);
         answer(mount, 0, report, fds, n_fds);
 }

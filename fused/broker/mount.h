@@ -83,6 +83,9 @@ int mount_take_uid(Broker *broker, uint32_t *ret) _must_check_;
 void mount_arm(Mount *mount, uint64_t usec);
 int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *userdata);
 void mount_free(Mount *mount);
+/* Only forgets it: what it is made of stays as it is. */
+void mount_release(Mount *mount);
+Mount *mount_new_empty(Broker *broker);
 
 /* The mounts that were taken down without us: called now and then. */
 void mounts_check(Broker *broker);

@@ -5,10 +5,12 @@
  * where it was attached (on the pinned mount point); nothing is mounted on it. */
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -74,6 +76,64 @@ static int parent_from_mountinfo(const WorkerJob *job, uint64_t *ret_parent, boo
         return found ? 0 : -ENOENT;
 }
 
+/* The pinned mount point was lost with an earlier supervisor. Where the mount is now is the kernel's to say; its directory is
+ * opened, and must be on the parent mount. What has our mount's number there is our mount: a mount point cannot be renamed in
+ * its own namespace, and renaming it in another one takes the mount off. */
+static int find_place(const WorkerJob *job, int *ret_parent_fd, char *name, size_t size) {
+        union {
+                KernelStatmount st;
+                char bytes[sizeof(KernelStatmount) + PATH_MAX];
+        } answer = {0};
+        KernelMountRequest request = {.size = sizeof request, .mnt_id = job->kernel_mount_id,
+                                      .param = KERNEL_STATMOUNT_MNT_BASIC | KERNEL_STATMOUNT_MNT_POINT};
+        _cleanup_fd_ int parent_fd = -EBADF;
+        uint64_t parent_id, mount_id;
+        bool unique;
+        uint32_t dev_minor;
+        int r;
+
+        if (!job->mount_id_unique || syscall(KERNEL_NR_STATMOUNT, &request, &answer, sizeof answer, 0) < 0)
+                return job->mount_id_unique ? -errno : -EOPNOTSUPP;
+        char *path = answer.st.strings + answer.st.mnt_point, *slash = strrchr(path, '/');
+        if (!slash || !slash[1] || strlen(slash + 1) >= size)
+                return -ENAMETOOLONG;
+        (void) snprintf(name, size, "%s", slash + 1);
+        slash[slash == path] = 0;
+        parent_fd = RET_NERRNO(open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (parent_fd < 0)
+                return parent_fd;
+        r = worker_mount_facts(parent_fd, &parent_id, &unique, &dev_minor);
+        if (r < 0)
+                return r;
+        struct statx sx = {0};
+        r = RET_NERRNO(statx(parent_fd, name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID_UNIQUE, &sx));
+        if (r < 0)
+                return r;
+        mount_id = sx.stx_mnt_id;
+        if (parent_id != answer.st.mnt_parent_id || mount_id != job->kernel_mount_id)
+                return -EXDEV;
+        *ret_parent_fd = TAKE_FD(parent_fd);
+        return 0;
+}
+
+/* Once: what is stacked on it must be taken off by whoever put it there. */
+static int unmount_by_name(const WorkerJob *job) {
+        _cleanup_fd_ int parent_fd = -EBADF;
+        char name[NAME_MAX + 1];
+        int r;
+
+        r = find_place(job, &parent_fd, name, sizeof name);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return r;
+        r = RET_NERRNO(fchdir(parent_fd));
+        if (r < 0)
+                return r;
+        r = RET_NERRNO(umount2(name, UMOUNT_NOFOLLOW | (job->lazy ? MNT_DETACH : 0)));
+        return r == -EINVAL ? 0 : r;
+}
+
 static int check_identity(const WorkerJob *job) {
         uint64_t parent, pinned;
         uint32_t dev_minor;
@@ -102,6 +162,8 @@ int worker_unmount(const WorkerJob *job) {
                 if (r < 0)
                         return r;
         }
+        if (job->mountpoint_fd < 0)
+                return unmount_by_name(job);
         /* Relative to our own /proc, whose link leads to the pinned directory; from there the kernel goes down to the mount. */
         r = RET_NERRNO(fchdir(job->host->proc_fd));
         if (r < 0)

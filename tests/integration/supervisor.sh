@@ -38,10 +38,40 @@ kill -KILL "$old"; wait "$old" 2>/dev/null || true
 FUSED_PID=
 wait_for "the end of the manager" 10 process_gone "$manager"
 assert_equal "$(cat "$T/mnt/file")" text "a mount without its supervisor"
-umount "$T/mnt"
-for pid in $servers; do wait_for "the end of process $pid" 10 process_gone "$pid"; done
-find /sys/fs/cgroup -maxdepth 5 -depth -type d \( -path "*fused-$old/*" -o -name "fused-$old" \) -exec rmdir {} + 2>/dev/null || true
+
+say "the next one takes the mount over: it is listed, watched, and can be taken down"
+ls -l "$T/run/mounts"
 start_fused
+assert_equal "$(fusectl --json list | json "[(m['id'], m['type'], m['state']) for m in d]")" "[(1, 'squashfs', 'live')]"
+assert_equal "$(field 1 mountpoint)" "$T/mnt"
+mkdir "$T/other"
+assert_equal "$(fusectl mount squashfs "$T/squash" "$T/other")" 2 "ids go on"
+exec 5<"$T/mnt/file"
+expect_status 1 "$STAGE/bin/fusectl" --runtime-directory "$T/run" umount 1
+out_has 'in use'
+exec 5<&-
+fusectl umount 1
+! mountpoint -q "$T/mnt" || fail "it is still mounted"
+fusectl umount 2
+for pid in $servers; do wait_for "the end of process $pid" 10 process_gone "$pid"; done
+say "a server that dies while nobody watches: its dead mount is taken down by the next one"
+fusectl mount squashfs "$T/squash" "$T/mnt" >/dev/null
+servers=$(server_pids) old=$FUSED_PID
+kill -KILL "$old"; wait "$old" 2>/dev/null || true
+FUSED_PID=
+for pid in $servers; do kill -KILL "$pid" 2>/dev/null || true; done
+start_fused
+not_mounted() { ! mountpoint -q "$T/mnt" 2>/dev/null; }
+wait_for "the end of the dead mount" 5 not_mounted
+[ "$(fusectl --json list | json 'len(d)')" = 0 ]
+
+say "nonsense in its place is not believed"
+stop_fused
+mkdir -p "$T/run/mounts"
+head -c 4096 /dev/urandom >"$T/run/mounts/7"
+start_fused
+grep -q 'mounts/7 is not understood' "$T/fused.log"
+find /sys/fs/cgroup -maxdepth 5 -depth -type d \( -path "*fused-$old/*" -o -name "fused-$old" \) -exec rmdir {} + 2>/dev/null || true
 fusectl mount squashfs "$T/squash" "$T/mnt" >/dev/null
 assert_equal "$(cat "$T/mnt/file")" text
 fusectl umount "$T/mnt"
