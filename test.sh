@@ -81,6 +81,8 @@ section "integration tests with sanitizers"
 # the processes under test are confined by their own filters, in which no leak checker can run
 ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 tests/run --build "$ASAN" --results "$RESULTS" --label integration-asan --subset asan
 
+section "on a machine with systemd"
+tests/rigs/run --build "$PLAIN" --results "$RESULTS"
 section "benchmarks, one round each"
 for bench in mount-latency density; do
         if tests/bench/$bench --build "$PLAIN" --smoke; then result "pass bench/$bench"; else result "fail bench/$bench"; fi

@@ -149,6 +149,11 @@ int list_libraries(const char *path, char ***ret, size_t *ret_n) _must_check_;
 int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
                         const char **ret_unknown) _must_check_;
 
+/* The same lists by name, for a filter that somebody else makes: each call that is permitted, whatever its arguments; with notify,
+ * what the agent answers is among them. */
+typedef void (*server_filter_each_t)(void *userdata, const char *name);
+void server_filter_names(bool notify, char *const *calls, size_t n_calls, server_filter_each_t each, void *userdata);
+
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 int make_table(const DraftMain *main, const DraftType *types, size_t n_types, void **ret,

@@ -239,6 +239,27 @@ static int add_said(scmp_filter_ctx filter, bool notify, char *const *calls, siz
         return 0;
 }
 
+static bool is_known(const char *name) {
+        return seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR && seccomp_syscall_resolve_name(name) >= 0;
+}
+
+void server_filter_names(bool notify, char *const *calls, size_t n_calls, server_filter_each_t each, void *userdata) {
+        static const char *const by_argument[] = {"clone", "prctl", "ioctl", "execveat"};
+
+        for (size_t i = 0; i < ELEMENTSOF(allowed); i++)
+                if (is_known(allowed[i]) && said(calls, n_calls, allowed[i]) != '-' && !(notify && strcmp(allowed[i], "openat2") == 0))
+                        each(userdata, allowed[i]);
+        for (size_t i = 0; i < ELEMENTSOF(by_argument); i++)
+                if (said(calls, n_calls, by_argument[i]) != '-')
+                        each(userdata, by_argument[i]);
+        for (size_t i = 0; i < n_calls; i++)
+                if (said(calls, n_calls, calls[i] + 1) == '+' && is_known(calls[i] + 1))
+                        each(userdata, calls[i] + 1);
+        for (size_t i = 0; notify && i < ELEMENTSOF(notified); i++)
+                if (is_known(notified[i]))
+                        each(userdata, notified[i]);
+}
+
 /* libseccomp 2.5 can only export into a file. */
 static int export_filter(scmp_filter_ctx filter, void **ret, size_t *ret_n) {
         _cleanup_fd_ int fd = -EBADF;

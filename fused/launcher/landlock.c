@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Landlock: the second wall behind the empty root. Own system calls, as libc has none. See launcher.h. */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -54,14 +56,53 @@ static int add_rule(int ruleset_fd, int fd, uint64_t access) {
         return RET_NERRNO((int) syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0));
 }
 
+/* What systemd cannot do without when it makes a unit's root. The launcher's own roots have none of these. */
+static const char *const hidden[] = {"proc", "sys", "run", "tmp", "var"};
+
+static bool is_hidden(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(hidden); i++)
+                if (strcmp(hidden[i], name) == 0)
+                        return true;
+        return false;
+}
+
+static int add_entry(int ruleset_fd, int root_fd, const char *name) {
+        _cleanup_fd_ int fd = -EBADF;
+        struct stat st;
+
+        fd = openat(root_fd, name, O_PATH | O_CLOEXEC);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return 0; /* what cannot be opened needs no permission */
+        return add_rule(ruleset_fd, fd, (S_ISDIR(st.st_mode) ? ACCESS_READ : LANDLOCK_ACCESS_FS_READ_FILE) | LANDLOCK_ACCESS_FS_EXECUTE);
+}
+
+/* A rule holds for all that is below: where something is to be hidden, each of the others gets one. */
+static int add_root(int ruleset_fd) {
+        struct dirent *entry;
+        bool any = false;
+        DIR *root;
+        int r = 0;
+
+        root = opendir("/");
+        if (!root)
+                return -errno;
+        while (!any && (entry = readdir(root)))
+                any = is_hidden(entry->d_name);
+        if (!any)
+                r = add_rule(ruleset_fd, dirfd(root), ACCESS_READ | LANDLOCK_ACCESS_FS_EXECUTE);
+        rewinddir(root);
+        while (any && r >= 0 && (entry = readdir(root)))
+                if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && !is_hidden(entry->d_name))
+                        r = add_entry(ruleset_fd, dirfd(root), entry->d_name);
+        (void) closedir(root);
+        return r;
+}
+
 static int add_rules(int ruleset_fd, uint64_t handled, int program_fd, const LandlockTree *trees, size_t n_trees) {
-        _cleanup_fd_ int root_fd = -EBADF, device_fd = -EBADF;
+        _cleanup_fd_ int device_fd = -EBADF;
         int r;
 
-        root_fd = RET_NERRNO(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-        if (root_fd < 0)
-                return root_fd;
-        r = add_rule(ruleset_fd, root_fd, ACCESS_READ | LANDLOCK_ACCESS_FS_EXECUTE);
+        r = add_root(ruleset_fd);
         if (r < 0)
                 return r;
         /* null and full may be written to; "> /dev/null" also truncates */
