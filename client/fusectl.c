@@ -4,12 +4,9 @@
 #include "client/fusectl.h"
 
 #include <getopt.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "config.h"
-
-#define MESSAGE_MAX 8192 /* longest message shown; the supervisor's are far shorter */
 
 static const struct {
         const char *name;
@@ -36,58 +33,6 @@ static void print_help(void) {
                 printf("  %s %s\n      %s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].text);
         puts("\nExit status: 0 done, 1 failed, 2 usage, 3 refused by policy or quota, 4 no such mount."
              "\nSee fusectl(1).");
-}
-
-static void say(const char *format, va_list args) {
-        fputs("fusectl: ", stderr);
-        vfprintf(stderr, format, args);
-        fputc('\n', stderr);
-}
-
-int usage_error(const char *format, ...) {
-        va_list args;
-
-        va_start(args, format);
-        say(format, args);
-        va_end(args);
-        fputs("Try 'fusectl --help'.\n", stderr);
-        return EXIT_USAGE;
-}
-
-int failure(const char *format, ...) {
-        va_list args;
-
-        va_start(args, format);
-        say(format, args);
-        va_end(args);
-        return EXIT_FAILED;
-}
-
-int report(FusedError *error) {
-        static const ExitStatus status[_FUSED_ERROR_MAX] = {
-                [FUSED_ERROR_NONE] = EXIT_FAILED,
-                [FUSED_ERROR_FAILED] = EXIT_FAILED,
-                [FUSED_ERROR_REFUSED] = EXIT_REFUSED,
-                [FUSED_ERROR_NO_SUCH_MOUNT] = EXIT_NO_SUCH_MOUNT,
-                [FUSED_ERROR_BUSY] = EXIT_FAILED,
-                [FUSED_ERROR_SERVER_FAILED] = EXIT_FAILED,
-                [FUSED_ERROR_USAGE] = EXIT_USAGE,
-        };
-        FusedErrorKind kind = error->kind;
-        char text[MESSAGE_MAX];
-
-        clean_text(error->message ? error->message : "failed", text, sizeof text);
-        fprintf(stderr, "fusectl: %s%s\n", kind == FUSED_ERROR_REFUSED ? "refused: " : "", text);
-        fused_error_done(error);
-        return status[kind];
-}
-
-int connect_to_fused(Context *context) {
-        FusedError error = {0};
-
-        if (context->client)
-                return 0;
-        return fused_client_new(context->runtime_directory, &context->client, &error) < 0 ? report(&error) : 0;
 }
 
 static int print_command_help(const char *name) {

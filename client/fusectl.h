@@ -33,13 +33,16 @@ int command_types(Context *context, int argc, char **argv);
 int command_policy(Context *context, int argc, char **argv);
 int command_doctor(Context *context, int argc, char **argv);
 
+/* message.c: messages begin with this name; "fusectl" unless a program says otherwise */
+extern const char *program_name;
+int report(FusedError *error);                           /* prints it, releases it, returns its exit status */
+int usage_error(const char *format, ...) _printf_(1, 2); /* EXIT_USAGE */
+int failure(const char *format, ...) _printf_(1, 2);     /* EXIT_FAILED */
+int connect_to_fused(Context *context);                  /* 0, or an exit status after a message */
+
 /* fusectl.c */
 /* The whole command line. Returns the exit status; context->client stays open for the caller to free. */
 int fusectl_run(Context *context, int argc, char **argv);
-int connect_to_fused(Context *context); /* 0, or an exit status after a message */
-int report(FusedError *error);          /* prints it, releases it, returns its exit status */
-int usage_error(const char *format, ...) _printf_(1, 2); /* EXIT_USAGE */
-int failure(const char *format, ...) _printf_(1, 2);     /* EXIT_FAILED */
 
 /* source.c: what the caller names, opened with the caller's own rights */
 typedef struct Source {
@@ -66,6 +69,29 @@ typedef struct OptionWords {
 void option_words_done(OptionWords *options);
 int option_words_add(OptionWords *options, const char *list); /* comma-separated */
 bool option_words_have(const OptionWords *options, const char *word);
+
+/* mounting.c: one mount request */
+#define MOUNT_SLOTS_MAX 4
+typedef struct MountArguments {
+        const char *type, *source;
+        const char *mountpoint; /* NULL: detached */
+        char **command;         /* fusectl mount --detached; else NULL */
+        OptionWords options;
+        Source opened;          /* the source */
+        int mountpoint_fd;      /* owned */
+        char *mountpoint_name;  /* owned */
+        struct {
+                char *name; /* owned */
+                Source source;
+        } slots[MOUNT_SLOTS_MAX];
+        size_t n_slots;
+} MountArguments;
+#define MOUNT_ARGUMENTS_NULL ((MountArguments){.opened = SOURCE_NULL, .mountpoint_fd = -EBADF})
+void mount_arguments_done(MountArguments *arguments);
+/* The client must be connected. 0, or an exit status after a message. */
+int mount_arguments_open_source(Context *context, MountArguments *arguments, bool read_only); /* and slots */
+int mount_arguments_open_point(MountArguments *arguments);
+int mount_request(Context *context, const MountArguments *arguments, uint64_t *ret_id, int *ret_mount_fd);
 
 /* table.c */
 typedef struct Column {
