@@ -102,10 +102,25 @@ static void on_created(void *userdata, const BrokerReply *reply, int *fds, size_
 
 /* ---- MOUNT ---------------------------------------------------------------------------------------------------------- */
 
+/* What the kernel shows as the source, so that mount(8), findmnt(8) and fstab see what was asked for: the client's name for it, if
+ * the kernel's tables can show it as it is. A server that was told fsname= knows better. */
+static void choose_source(const Mount *mount, BrokerMount *wanted) {
+        static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:+@-";
+        const char *name = mount->record.source_name;
+
+        if (*wanted->fsname && strstr(mount->record.server_options, "fsname="))
+                return;
+        if (*name && strspn(name, allowed) == strlen(name))
+                (void) snprintf(wanted->fsname, sizeof wanted->fsname, "%s", name);
+        else if (!*wanted->fsname)
+                (void) snprintf(wanted->fsname, sizeof wanted->fsname, "%s", mount_type_name(mount));
+}
+
 static void ask_for_mount(Mount *mount, const BrokerMount *wanted) {
         BrokerRequest request = {.mount_id = mount->record.mount_id, .mount = *wanted};
         int r;
 
+        choose_source(mount, &request.mount);
         mount_note(mount, "mounting");
         mount_enter_state(mount, MOUNT_MOUNTING);
         r = broker_client_call(mount->manager->broker, &request, BROKER_MOUNT, NULL, 0,
@@ -118,7 +133,6 @@ static void ask_for_mount(Mount *mount, const BrokerMount *wanted) {
 static void ask_for_plain_mount(Mount *mount) {
         BrokerMount wanted = {.options = mount->record.options, .max_read = mount->record.max_read, .blksize = mount->record.blksize};
 
-        (void) snprintf(wanted.fsname, sizeof wanted.fsname, "%s", mount_type_name(mount));
         ask_for_mount(mount, &wanted);
 }
 
