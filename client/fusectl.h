@@ -59,6 +59,8 @@ int source_open(const char *path, bool read_only, bool any, Source *ret);
 
 /* resolve.c */
 /* ID or MOUNTPOINT: 0 and *ret_id, or an exit status after a message. */
+/* The mount at a path, by identity: 0; -ENXIO: none of ours; other errors, those of fused with *error. */
+int mount_at(FusedClient *client, const char *path, uint64_t *ret_id, FusedError *error);
 int resolve_mount(Context *context, const char *word, uint64_t *ret_id);
 
 /* option-words.c: -o words, possibly repeated */

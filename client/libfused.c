@@ -226,6 +226,8 @@ static int build_mount(FusedClient *client, const FusedMountRequest *request, sd
                 r = append_fd(*ret, "mountpoint", request->mountpoint_fd);
         if (r >= 0)
                 r = append_text(*ret, "mountpoint-name", request->mountpoint_name);
+        if (r >= 0 && request->prepare)
+                r = append_fd(*ret, "channel", request->channel_fd);
         if (r >= 0)
                 r = append_options(*ret, request->options, request->n_options);
         return r < 0 ? r : sd_bus_message_close_container(*ret);
@@ -259,14 +261,12 @@ static int read_mount_fd(sd_bus_message *reply, int *ret_fd) {
         return r;
 }
 
-int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t *ret_id, int *ret_mount_fd,
-                FusedError *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL, *reply = NULL;
+/* Takes over the message, or r < 0 if it could not be made. */
+static int call_for_mount(FusedClient *client, sd_bus_message *made, int r, bool wants_fd, uint64_t *ret_id, int *ret_mount_fd, FusedError *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = made, *reply = NULL;
         _cleanup_fd_ int fd = -EBADF;
         uint64_t id;
-        int r;
 
-        r = build_mount(client, request, &message);
         if (r < 0)
                 return set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r));
         r = call(client, message, MOUNT_USEC, &reply, error);
@@ -275,7 +275,7 @@ int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t 
         r = sd_bus_message_read(reply, "t", &id);
         if (r >= 0)
                 r = read_mount_fd(reply, &fd);
-        if (r >= 0 && request->mountpoint_fd < 0 && fd < 0)
+        if (r >= 0 && wants_fd && fd < 0)
                 r = -EBADMSG;
         if (r < 0)
                 return set_error(error, r, FUSED_ERROR_FAILED, "cannot read the answer: %s", strerror(-r));
@@ -283,6 +283,25 @@ int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t 
         if (ret_mount_fd)
                 *ret_mount_fd = fd >= 0 ? TAKE_FD(fd) : -1;
         return 0;
+}
+
+int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t *ret_id, int *ret_mount_fd,
+                FusedError *error) {
+        sd_bus_message *message = NULL;
+        int r;
+
+        r = build_mount(client, request, &message);
+        return call_for_mount(client, message, r, request->mountpoint_fd < 0 && !request->prepare, ret_id, ret_mount_fd, error);
+}
+
+int fused_attach(FusedClient *client, uint64_t id, int *ret_mount_fd, FusedError *error) {
+        sd_bus_message *message = NULL;
+        int r;
+
+        r = new_call(client, "Attach", &message);
+        if (r >= 0)
+                r = sd_bus_message_append(message, "t", id);
+        return call_for_mount(client, message, r, /* wants_fd= */ false, &id, ret_mount_fd, error);
 }
 
 static int call_simple(FusedClient *client, sd_bus_message *message, int r, uint64_t usec, FusedError *error) {

@@ -59,12 +59,17 @@ typedef struct FusedMountRequest {
         const char *mountpoint_name; /* for display; NULL: none */
         const char *const *options;
         size_t n_options;
+        bool prepare;                /* hand-over caller: the FUSE device goes to channel_fd; fused_attach() makes the mount */
+        int channel_fd;              /* borrowed: one end of an AF_UNIX socket pair; one byte 0 comes with the device */
 } FusedMountRequest;
 
 /* Returns when the server has answered FUSE_INIT. *ret_mount_fd is the mount's descriptor (the caller owns it) if the
  * request is detached, else -1; it may be NULL if the request is not. */
 int fused_mount(FusedClient *client, const FusedMountRequest *request, uint64_t *ret_id, int *ret_mount_fd,
                 FusedError *error);
+/* After fused_mount() with prepare, on the same client: makes the mount. It returns before FUSE_INIT is answered, unless the
+ * caller's library has asked the kernel for the contrary on its device. */
+int fused_attach(FusedClient *client, uint64_t id, int *ret_mount_fd, FusedError *error);
 /* Returns when everything that the mount held is given back. -EBUSY: it is in use. */
 int fused_unmount(FusedClient *client, uint64_t id, bool lazy, FusedError *error);
 int fused_abort(FusedClient *client, uint64_t id, FusedError *error);

@@ -68,10 +68,29 @@ static bool matches(json_object *mount, const MountIds *ids) {
         return id != 0 && id == (is_true(mount, "kernel-mount-id-unique") ? ids->unique : ids->old);
 }
 
-int resolve_mount(Context *context, const char *word, uint64_t *ret_id) {
+int mount_at(FusedClient *client, const char *path, uint64_t *ret_id, FusedError *error) {
         _cleanup_json_ json_object *mounts = NULL;
-        FusedError error = {0};
         MountIds ids = {0};
+        int r;
+
+        r = ids_of_path(path, &ids);
+        if (r < 0)
+                return r;
+        r = fused_list(client, &mounts, error);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < json_object_array_length(mounts); i++) {
+                json_object *mount = json_object_array_get_idx(mounts, i);
+                if (matches(mount, &ids)) {
+                        *ret_id = number_of(mount, "id");
+                        return 0;
+                }
+        }
+        return -ENXIO;
+}
+
+int resolve_mount(Context *context, const char *word, uint64_t *ret_id) {
+        FusedError error = {0};
         char *end;
         int r;
 
@@ -84,20 +103,14 @@ int resolve_mount(Context *context, const char *word, uint64_t *ret_id) {
                 if (errno == 0 && !*end)
                         return 0;
         }
-        r = ids_of_path(word, &ids);
-        if (r < 0) {
-                fprintf(stderr, "fusectl: no mount at %s: %s\n", word, strerror(-r));
-                return EXIT_NO_SUCH_MOUNT;
-        }
-        if (fused_list(context->client, &mounts, &error) < 0)
+        r = mount_at(context->client, word, ret_id, &error);
+        if (r == 0)
+                return 0;
+        if (error.message)
                 return report(&error);
-        for (size_t i = 0; i < json_object_array_length(mounts); i++) {
-                json_object *mount = json_object_array_get_idx(mounts, i);
-                if (matches(mount, &ids)) {
-                        *ret_id = number_of(mount, "id");
-                        return 0;
-                }
-        }
-        fprintf(stderr, "fusectl: no mount of yours at %s; 'fusectl list' shows those that there are\n", word);
+        if (r == -ENXIO)
+                fprintf(stderr, "fusectl: no mount of yours at %s; 'fusectl list' shows those that there are\n", word);
+        else
+                fprintf(stderr, "fusectl: no mount at %s: %s\n", word, strerror(-r));
         return EXIT_NO_SUCH_MOUNT;
 }

@@ -198,6 +198,12 @@ static int look_up(DraftType *draft, const Entries *entries, Mistakes *mistakes)
 }
 
 static int complete(DraftType *draft, const Entries *entries, Mistakes *mistakes) {
+        if (draft->type.hand_over == POLICY_HAND_OVER_CALLER) {
+                if (draft->program || draft->n_slots > 0)
+                        mistake(mistakes, draft->file, draft->type.place.line, "HandOver",
+                                "caller goes with neither Program= nor slots: the caller's own program is the server");
+                return 0;
+        }
         if (!draft->program) {
                 if (mistakes->n == 0) /* else it may be there, and be what the message was about */
                         mistake(mistakes, draft->file, draft->type.place.line, "Program", "is missing");

@@ -139,15 +139,12 @@ static int apply_server_options(Target *target, const Entry *entry, const char *
 }
 
 static int apply_hand_over(Target *target, const Entry *entry, const char **ret_problem) {
-        static const char *const names[_POLICY_HAND_OVER_MAX] = {
-                [POLICY_HAND_OVER_SERVICE] = "service", [POLICY_HAND_OVER_FD] = "fd"};
-
-        for (uint32_t i = 0; i < ELEMENTSOF(names); i++)
-                if (strcmp(entry->value, names[i]) == 0) {
+        for (uint32_t i = 0; i < _POLICY_HAND_OVER_MAX; i++)
+                if (strcmp(entry->value, policy_hand_over_to_string(i)) == 0) {
                         target->draft->type.hand_over = i;
                         return 0;
                 }
-        *ret_problem = "must be service or fd";
+        *ret_problem = "must be service, fd or caller";
         return -EINVAL;
 }
 

@@ -79,9 +79,11 @@ static bool type_is_valid(const View *view, const PolicyType *type) {
                 return false;
         if (type->slots.count > POLICY_SLOTS_MAX || type->filter.count > POLICY_FILTER_MAX)
                 return false;
-        /* What a usable type cannot do without. */
-        return type->disabled != 0 || (type->program != 0 && type->filter.count > 0 && type->start_usec > 0 &&
-                                       type->init_usec > 0 && type->stop_usec > 0 && type->max_open_files > 0);
+        /* What a usable type cannot do without: a program and its filter, unless the caller has them. */
+        bool own = type->hand_over == POLICY_HAND_OVER_CALLER;
+        if (type->disabled == 0 && (own != (type->program == 0) || own != (type->filter.count == 0)))
+                return false;
+        return type->disabled != 0 || (type->start_usec > 0 && type->init_usec > 0 && type->stop_usec > 0 && type->max_open_files > 0);
 }
 
 #define CHECK_ROWS(view, array, Type, is_valid)                                              \
@@ -168,6 +170,16 @@ const char *policy_string(const PolicyTable *table, uint32_t offset) {
 
 const PolicyType *policy_type(const PolicyTable *table, uint32_t index) {
         return index < table->types.count ? ROW(table, types, PolicyType, index) : NULL;
+}
+
+const char *policy_hand_over_to_string(uint32_t hand_over) {
+        static const char *const names[_POLICY_HAND_OVER_MAX] = {
+                [POLICY_HAND_OVER_SERVICE] = "service",
+                [POLICY_HAND_OVER_FD] = "fd",
+                [POLICY_HAND_OVER_CALLER] = "caller",
+        };
+
+        return hand_over < ELEMENTSOF(names) ? names[hand_over] : "";
 }
 
 const PolicyType *policy_type_by_name(const PolicyTable *table, const char *name, uint32_t *ret_index) {

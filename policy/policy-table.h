@@ -33,6 +33,7 @@
 typedef enum PolicyHandOver {
         POLICY_HAND_OVER_SERVICE, /* libfuse >= 3.19 service protocol on fd 3 */
         POLICY_HAND_OVER_FD,      /* an unmodified libfuse program; the agent answers for its slots */
+        POLICY_HAND_OVER_CALLER,  /* the caller's own program, which gets the FUSE device; fused starts nothing */
         _POLICY_HAND_OVER_MAX,
         _POLICY_HAND_OVER_INVALID = -EINVAL,
 } PolicyHandOver;
@@ -195,6 +196,7 @@ typedef struct PolicyTable {
 int policy_table_validate(const void *data, size_t size) _must_check_;
 
 /* Accessors on a validated table; they return pointers into it (borrowed, as long as the mapping lives). */
+const char *policy_hand_over_to_string(uint32_t hand_over); /* as in HandOver= */
 const char *policy_string(const PolicyTable *table, uint32_t offset);
 const PolicyType *policy_type(const PolicyTable *table, uint32_t index); /* NULL if out of range */
 const PolicyType *policy_type_by_name(const PolicyTable *table, const char *name,

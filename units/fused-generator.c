@@ -92,7 +92,8 @@ static int generate(const Arguments *arguments, const TypeFiles *files, Mistakes
                 return r;
         obstacle = unit_obstacle(&type);
         if (obstacle) {
-                log_warning("type %s gets no unit: %s", type.type.name, obstacle);
+                if (*obstacle)
+                        log_warning("type %s gets no unit: %s", type.type.name, obstacle);
                 return 0;
         }
         r = write_unit(arguments, &type, ".socket", unit_write_socket, &paths);

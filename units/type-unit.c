@@ -57,6 +57,8 @@ static bool path_is_plain(const char *path) {
 }
 
 const char *unit_obstacle(const DraftType *type) {
+        if (type->type.hand_over == POLICY_HAND_OVER_CALLER)
+                return "";
         if (type->disabled)
                 return "its definition has a mistake";
         if (!type->program)

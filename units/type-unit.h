@@ -16,7 +16,7 @@ typedef struct UnitPaths {
 } UnitPaths;
 
 /* A type that can be a unit: enabled, with a program, and with no path that unit files cannot hold. NULL, or a static text that
- * says what is in the way. */
+ * says what is in the way ("": nothing that anybody has to know). */
 const char *unit_obstacle(const DraftType *type);
 
 void unit_write_socket(FILE *stream, const DraftType *type, const UnitPaths *paths);

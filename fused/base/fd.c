@@ -46,7 +46,7 @@ int fd_set_cloexec(int fd, bool on) {
         return RET_NERRNO(fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0));
 }
 
-int fd_send(int socket_fd, const void *data, size_t size, const int *fds, size_t n_fds) {
+static int send_with(int socket_fd, const void *data, size_t size, const int *fds, size_t n_fds, int flags) {
         union {
                 struct cmsghdr align;
                 char bytes[CMSG_SPACE(sizeof(int) * FD_PASS_MAX)];
@@ -68,11 +68,19 @@ int fd_send(int socket_fd, const void *data, size_t size, const int *fds, size_t
         }
 
         do
-                n = RET_NERRNO(sendmsg(socket_fd, &message, MSG_NOSIGNAL | MSG_EOR));
+                n = RET_NERRNO(sendmsg(socket_fd, &message, MSG_NOSIGNAL | MSG_EOR | flags));
         while (n == -EINTR);
         if (n < 0)
                 return (int) n;
         return (size_t) n == size ? 0 : -EMSGSIZE;
+}
+
+int fd_send(int socket_fd, const void *data, size_t size, const int *fds, size_t n_fds) {
+        return send_with(socket_fd, data, size, fds, n_fds, 0);
+}
+
+int fd_send_now(int socket_fd, const void *data, size_t size, int fd) {
+        return send_with(socket_fd, data, size, &fd, 1, MSG_DONTWAIT);
 }
 
 /* Takes the descriptors of one control message over; returns false when they do not fit or were cut off. */

@@ -26,6 +26,9 @@ int fd_set_cloexec(int fd, bool on) _must_check_;
 #define FD_PASS_MAX 16
 int fd_send(int socket_fd, const void *data, size_t size, const int *fds, size_t n_fds) _must_check_;
 
+/* The same with one descriptor, and -EAGAIN rather than wait, whatever the socket's flags are: for a client's socket. */
+int fd_send_now(int socket_fd, const void *data, size_t size, int fd) _must_check_;
+
 /* Receives one message into data (at most size bytes). Up to n_fds descriptors are stored in fds (close-on-exec, caller
  * owns them) and *ret_n_fds says how many came; unused entries are -EBADF. Returns the length of the message, 0 at end
  * of file, negative errno. A truncated message or truncated control data, or more than n_fds descriptors, closes what

@@ -228,7 +228,7 @@ static void on_unmounted(const WorkerReport *report, int *fds, size_t n_fds, voi
         mount->has_request = false;
         manager_reply(mount->broker, &request, &reply, NULL, 0);
         if (report->error < 0) {
-                if (mount->server_pid == 0) /* it has ended meanwhile */
+                if (mount->server_pid == 0 && mount->type->hand_over != POLICY_HAND_OVER_CALLER) /* it has ended meanwhile */
                         mount_end(mount, BROKER_REASON_SERVER_EXIT, /* graceful= */ false);
                 return; /* busy: everything is as it was */
         }

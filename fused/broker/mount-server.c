@@ -206,11 +206,11 @@ int mount_start_server(Mount *mount, uint32_t *ret_stage) {
 
 /* Before Linux 6.18 a program that gets the device itself can only be started once there is a superblock. */
 static bool mounts_first(const Mount *mount) {
-        return mount->type->hand_over == POLICY_HAND_OVER_FD && !mount->record.sync_init;
+        return (mount->type->hand_over == POLICY_HAND_OVER_FD && !mount->record.sync_init) || mount->type->hand_over == POLICY_HAND_OVER_CALLER;
 }
 
 bool mount_may_spawn(const Mount *mount) {
-        return mount->server_pid == 0 && mounts_first(mount) == (mount->state == MOUNT_MOUNTING);
+        return mount->type->hand_over != POLICY_HAND_OVER_CALLER && mount->server_pid == 0 && mounts_first(mount) == (mount->state == MOUNT_MOUNTING);
 }
 
 bool mount_may_mount(const Mount *mount) {

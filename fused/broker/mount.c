@@ -161,7 +161,7 @@ static int start_mount_worker(Mount *mount) {
                 .options = mount->record.options,
                 .server_options = mount->record.server_options,
                 .server_uid = mount->record.server_uid,
-                .await_uid = mount->broker->units && !mount->unit,
+                .await_uid = mount->broker->units && !mount->unit && mount->type->hand_over != POLICY_HAND_OVER_CALLER,
                 .mountpoint_fd = mount->mountpoint_fd,
                 .mount_ns_fd = -EBADF,
         };
@@ -214,13 +214,21 @@ void mount_create(Broker *broker, const BrokerRequest *request, int *fds) {
                         n++;
                 }
 
+        if (create->flags & BROKER_CREATE_CHANNEL) {
+                mount->channel_fd = TAKE_FD(fds[n]);
+                n++;
+        }
+
         WorkerReport report = {.stage = BROKER_STAGE_IDENTITY};
+        if ((type->hand_over == POLICY_HAND_OVER_CALLER) != (mount->channel_fd >= 0))
+                return fail(mount, -EINVAL, &report);
         r = identity_from_socket(mount->caller_fd, broker->control_path, &mount->identity);
         if (r < 0)
                 return fail(mount, r, &report);
         mount->record.uid = mount->identity.uid;
         mount->record.gid = mount->identity.gid;
-        r = spare_take(broker, mount) || broker->units ? 0 : mount_take_uid(broker, &mount->record.server_uid);
+        bool has_uid = type->hand_over == POLICY_HAND_OVER_CALLER || spare_take(broker, mount) || broker->units;
+        r = has_uid ? 0 : mount_take_uid(broker, &mount->record.server_uid);
         if (r < 0) {
                 report.refusal = REFUSAL_QUOTA_TOTAL;
                 return fail(mount, -EACCES, &report);
@@ -255,6 +263,20 @@ static void on_allowed(Mount *mount) {
                 fail(mount, r, &report);
 }
 
+/* As fusermount3 does: one byte, and the device. Nothing is read, and nothing waited for. */
+static int give_device(Mount *mount) {
+        int domain = 0, r;
+        socklen_t size = sizeof domain;
+        const char byte = 0;
+
+        r = RET_NERRNO(getsockopt(mount->channel_fd, SOL_SOCKET, SO_DOMAIN, &domain, &size)); /* asks no file system */
+        if (r < 0 || domain != AF_UNIX)
+                return r < 0 ? r : -EINVAL;
+        r = fd_send_now(mount->channel_fd, &byte, sizeof byte, mount->fuse_fd);
+        mount->channel_fd = fd_close(mount->channel_fd);
+        return r;
+}
+
 static void on_prepared(Mount *mount, const WorkerReport *report, int *fds, size_t n_fds) {
         size_t n = 0;
 
@@ -276,6 +298,12 @@ static void on_prepared(Mount *mount, const WorkerReport *report, int *fds, size
         mount->record.device_major = report->device.major;
         mount->record.device_minor = report->device.minor;
         mount->record.device_size = report->device.size;
+        if (mount->type->hand_over == POLICY_HAND_OVER_CALLER) {
+                WorkerReport failure = {.stage = BROKER_STAGE_FUSE_DEVICE};
+                int r = give_device(mount);
+                if (r < 0)
+                        return fail(mount, r, &failure);
+        }
         enter_state(mount, MOUNT_CREATED);
         mount_arm(mount, mount->type->start_usec + MARGIN_USEC);
         answer(mount, 0, report, NULL, 0);
@@ -290,9 +318,12 @@ static void on_live(Mount *mount, const WorkerReport *report, int *fds, size_t n
         mount->abort_fd = host_connection_open_abort(&mount->broker->host, report->connection, mount->fuse_fd);
         mount->attached = mount->mountpoint_fd >= 0;
         mount->deadline = sd_event_source_disable_unref(mount->deadline);
+        if (mount->type->hand_over == POLICY_HAND_OVER_CALLER)
+                mount->fuse_fd = fd_close(mount->fuse_fd); /* the connection is to end with the caller's program */
         enter_state(mount, MOUNT_LIVE);
         keep_mount(mount);
-        spare_wanted(mount->broker, mount->policy, mount->type);
+        if (mount->type->hand_over != POLICY_HAND_OVER_CALLER)
+                spare_wanted(mount->broker, mount->policy, mount->type);
         answer(mount, 0, report, fds, n_fds);
 }
 
@@ -389,6 +420,12 @@ static bool fsname_is_valid(const char *name) {
         return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:+@-") == strlen(name);
 }
 
+/* What a program of the caller's says it is. It cannot pass for a type of ours: those have servers of their own. */
+static bool subtype_is_valid(const Mount *mount, const char *name) {
+        return !*name || (mount->type->hand_over == POLICY_HAND_OVER_CALLER && !strchr(name, '/') && fsname_is_valid(name) &&
+                          !policy_type_by_name(policy_table(mount->policy), name, NULL));
+}
+
 /* Options of restriction may be added, those that widen only what CREATE has granted. */
 static bool options_within(uint32_t wanted, uint32_t granted) {
         const uint32_t widening = POLICY_OPTION_ALLOW_OTHER | POLICY_OPTION_SUID | POLICY_OPTION_DEV;
@@ -406,15 +443,17 @@ void mount_do(Mount *mount, const BrokerRequest *request) {
                 .options = wanted->options,
                 .max_read = wanted->max_read,
                 .expected_format = wanted->expected_format,
+                .init_later = mount->type->hand_over == POLICY_HAND_OVER_CALLER,
         };
         int r;
 
-        if (!fsname_is_valid(wanted->fsname))
+        if (!fsname_is_valid(wanted->fsname) || !subtype_is_valid(mount, wanted->subtype))
                 return answer_request(mount, request, -EINVAL, &report, NULL, 0);
         if (!options_within(wanted->options, mount->record.options))
                 return answer_request(mount, request, -EPERM, &report, NULL, 0);
         expect_answer(mount, request);
         memcpy(go.fsname, wanted->fsname, sizeof go.fsname);
+        memcpy(go.subtype, wanted->subtype, sizeof go.subtype);
         mount->record.options = wanted->options;
         mount->record.max_read = wanted->max_read;
         mount->record.blksize = wanted->blksize;

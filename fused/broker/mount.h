@@ -34,7 +34,7 @@ struct Mount {
         int mount_ns_fd;     /* owned: the caller's, if it is not ours */
         int abort_fd;        /* owned while live: "abort" of our connection, negative if it cannot be had */
         int fuse_fd;         /* owned: keeps the connection until we end it */
-        int channel_fd;      /* owned: our end of the server's socket (hand-over service) */
+        int channel_fd;      /* owned: our end of the server's socket (hand-over service), or the client's (caller), until it has the device */
         int stderr_fd;       /* owned: read end, kept for the next manager; never read here */
         WorkerLink *worker;  /* owned */
         WorkerLink *unmounter; /* owned */

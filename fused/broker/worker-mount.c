@@ -39,7 +39,7 @@ static int configure(int context, const WorkerJob *job, const WorkerGo *go, int 
         r = set_string(context, "source", *go->fsname ? go->fsname : job->type->name);
         if (r < 0)
                 return r;
-        r = set_string(context, "subtype", job->type->name);
+        r = set_string(context, "subtype", *go->subtype ? go->subtype : job->type->name);
         if (r < 0)
                 return r;
         r = set_number(context, "fd", "%u", (unsigned) fuse_fd);
@@ -137,7 +137,7 @@ int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int sock
         r = fd_send(socket_fd, report, sizeof *report, NULL, 0);
         if (r < 0)
                 return r;
-        if (!report->sync_init) {
+        if (!report->sync_init && !go->init_later) {
                 report->stage = BROKER_STAGE_INIT;
                 r = wait_for_init(job, report->connection);
                 if (r < 0)

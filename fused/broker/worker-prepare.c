@@ -107,6 +107,8 @@ int worker_authorize(const WorkerJob *job, WorkerReport *report) {
 static int check_server_options(const WorkerJob *job, WorkerReport *report) {
         char words[BROKER_OPTIONS_MAX], *cursor = words, *word;
 
+        if (job->type->hand_over == POLICY_HAND_OVER_CALLER)
+                return 0; /* there is no server of ours to get them */
         (void) snprintf(words, sizeof words, "%s", job->server_options);
         while ((word = strsep(&cursor, ",")))
                 if (*word && !server_option_is_listed(policy_string(job->table, job->type->server_options), word))
@@ -195,7 +197,8 @@ static int open_fuse(const WorkerJob *job, WorkerReport *report, int *ret_fd) {
         /* Where the kernel can, FUSE_INIT is part of the mount call: a server that reads too early waits for the mount, and
          * a mount that exists has been answered. ENOTTY before 6.18. */
         const char *without = getenv("FUSED_WITHOUT"); /* to test the other way on a kernel that has it */
-        report->sync_init = !(without && strcmp(without, "sync-init") == 0) && ioctl(fd, FUSE_DEV_IOC_SYNC_INIT) == 0;
+        report->sync_init = job->type->hand_over != POLICY_HAND_OVER_CALLER && /* it is the caller's library that asks for it */
+                            !(without && strcmp(without, "sync-init") == 0) && ioctl(fd, FUSE_DEV_IOC_SYNC_INIT) == 0;
         *ret_fd = fd;
         return 0;
 }

@@ -81,7 +81,9 @@ typedef struct WorkerGo {
         uint32_t options;
         uint32_t max_read;
         uint32_t expected_format;
+        uint32_t init_later; /* the server gets to work after the mount call: do not wait for it */
         char fsname[BROKER_NAME_MAX];
+        char subtype[POLICY_NAME_MAX]; /* "": the type's name */
 } WorkerGo;
 
 /* Forks. The caller owns the pid (to reap) and the socket. */

@@ -148,7 +148,7 @@ static int append_limits(sd_bus_message *reply, const char *key, const MountView
 static int append_hand_over(sd_bus_message *reply, const char *key, const MountView *v) {
         const PolicyType *type = v->mount->type;
 
-        return bus_append_entry(reply, key, "s", !type ? "" : type->hand_over == POLICY_HAND_OVER_SERVICE ? "service" : "fd");
+        return bus_append_entry(reply, key, "s", !type ? "" : policy_hand_over_to_string(type->hand_over));
 }
 
 static const struct {

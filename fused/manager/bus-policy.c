@@ -53,7 +53,7 @@ static int append_type(sd_bus_message *reply, const PolicyTable *table, const Po
                 {"name", type->name},
                 {"description", policy_string(table, type->description)},
                 {"disabled", policy_string(table, type->disabled)},
-                {"hand-over", type->hand_over == POLICY_HAND_OVER_SERVICE ? "service" : "fd"},
+                {"hand-over", policy_hand_over_to_string(type->hand_over)},
                 {"program", policy_string(table, type->program)},
                 {"place", place},
                 {"server-options", policy_string(table, type->server_options)},
@@ -207,7 +207,7 @@ static void on_explained(void *userdata, const BrokerReply *reply, int *fds, siz
 static int fill_request(const MountRequest *wanted, const Explanation *explanation, const Peer *peer, uint32_t type_index, BrokerRequest *request,
                         int *fds, size_t *n_fds, Outcome *outcome) {
         BrokerCreate create;
-        int slot_fds[1 + POLICY_SLOTS_MAX], r;
+        int slot_fds[2 + POLICY_SLOTS_MAX], r;
         size_t n_slots;
 
         r = request_resolve(wanted, REQUEST_EXPLAIN, policy_table(explanation->policy), explanation->type, &create, slot_fds, &n_slots, outcome);

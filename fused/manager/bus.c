@@ -81,8 +81,10 @@ static int method_mount(sd_bus_message *message, void *userdata, sd_bus_error *e
         r = mount_start(peer_manager(peer), type_name, &request, peer_uid(peer), peer_fd(peer), on_mount_outcome, call, &mount, &outcome);
         if (r < 0)
                 call_fail(call, &outcome);
-        else
+        else {
                 call_set_mount(call, mount);
+                mount->prepared_by = request.channel_fd >= 0 ? peer : NULL;
+        }
         return 1;
 }
 
@@ -98,6 +100,33 @@ static Mount *own_mount(Peer *peer, sd_bus_message *message, uint64_t id) {
         outcome_set(&outcome, OUTCOME_NO_SUCH_MOUNT, "no mount of yours has the id %llu", (unsigned long long) id);
         (void) peer_reply_outcome(message, &outcome);
         return NULL;
+}
+
+static int method_attach(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Peer *peer = userdata;
+        Outcome outcome;
+        uint64_t id;
+        Mount *mount;
+        Call *call;
+        int r;
+
+        r = sd_bus_message_read(message, "t", &id);
+        if (r < 0)
+                return r;
+        mount = own_mount(peer, message, id);
+        if (!mount)
+                return 1;
+        if (!mount_is_prepared(mount) || mount->prepared_by != peer)
+                return refuse(message, OUTCOME_INVALID, "this mount is not one that this connection has prepared");
+        r = set_aside(peer, message, &call);
+        if (r > 0)
+                return r;
+        r = mount_attach(mount, on_mount_outcome, call, &outcome);
+        if (r < 0)
+                call_fail(call, &outcome);
+        else
+                call_set_mount(call, mount);
+        return 1;
 }
 
 static void on_end_outcome(void *userdata, const Outcome *outcome, const Mount *mount, int *mount_fd) {
@@ -261,6 +290,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS("Mount", SD_BUS_ARGS("s", type, "a{sv}", properties), SD_BUS_RESULT("t", id, "a{sv}", result), method_mount,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Attach", SD_BUS_ARGS("t", id), SD_BUS_RESULT("t", id, "a{sv}", result), method_attach, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Unmount", SD_BUS_ARGS("t", id, "b", lazy), SD_BUS_NO_RESULT, method_unmount, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Abort", SD_BUS_ARGS("t", id), SD_BUS_NO_RESULT, method_abort, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListMounts", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", mounts), method_list_mounts, SD_BUS_VTABLE_UNPRIVILEGED),

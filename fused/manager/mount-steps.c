@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "manager/mount.h"
+#include "manager/mount-internal.h"
 #include "manager/refusal.h"
 
 #define REPLY_MARGIN_USEC (30 * USEC_PER_SEC) /* beyond the state's own deadline, which acts first */
@@ -15,6 +15,7 @@ static void on_created(void *userdata, const BrokerReply *reply, int *fds, size_
 static void on_spawned(void *userdata, const BrokerReply *reply, int *fds, size_t n_fds);
 static void on_mounted(void *userdata, const BrokerReply *reply, int *fds, size_t n_fds);
 static void ask_for_plain_mount(Mount *mount);
+static void await_attach(Mount *mount);
 
 int mount_step_create(Mount *mount, const BrokerCreate *create, const int *fds, size_t n_fds) {
         BrokerRequest request = {.create = *create};
@@ -80,6 +81,43 @@ static void ask_for_server(Mount *mount) {
                 mount_fail(mount, 0, OUTCOME_FAILED, "the broker cannot be asked: %s", strerror(-r));
 }
 
+/* ---- hand-over caller ----------------------------------------------------------------------------------------------- */
+
+/* The caller has its device; what it does with that before it wants the mount is its own affair, for so long as Start= says. */
+static void await_attach(Mount *mount) {
+        Outcome outcome;
+
+        mount_enter_state(mount, MOUNT_TALKING);
+        mount_note(mount, "the device was sent");
+        outcome_set(&outcome, OUTCOME_OK, "prepared");
+        mount_tell_client(mount, &outcome, NULL);
+}
+
+bool mount_is_prepared(const Mount *mount) {
+        return mount->state == MOUNT_TALKING && mount->type && mount->type->hand_over == POLICY_HAND_OVER_CALLER && !mount->client;
+}
+
+int mount_attach(Mount *mount, mount_outcome_t on_outcome, void *userdata, Outcome *outcome) {
+        mount->client = mount_waiter_new(mount, on_outcome, userdata);
+        if (!mount->client) {
+                outcome_set(outcome, OUTCOME_FAILED, "out of memory");
+                return -ENOMEM;
+        }
+        ask_for_plain_mount(mount);
+        return 0;
+}
+
+void mounts_forget_connection(Manager *manager, const void *connection) {
+        for (Mount *mount = manager->mounts, *next; mount; mount = next) {
+                next = mount->next;
+                if (mount->prepared_by != connection)
+                        continue;
+                mount->prepared_by = NULL;
+                if (mount_is_prepared(mount))
+                        mount_fail(mount, 0, OUTCOME_FAILED, "the client has gone");
+        }
+}
+
 static void on_created(void *userdata, const BrokerReply *reply, int *fds, size_t n_fds) {
         Mount *mount = userdata;
 
@@ -94,6 +132,8 @@ static void on_created(void *userdata, const BrokerReply *reply, int *fds, size_
                 free(TAKE_PTR(mount->failure));
                 return mount_fail(mount, 0, OUTCOME_FAILED, "given up before it was made");
         }
+        if (mount->type->hand_over == POLICY_HAND_OVER_CALLER)
+                return await_attach(mount);
         if (mounts_first(mount))
                 ask_for_plain_mount(mount);
         else
@@ -102,15 +142,19 @@ static void on_created(void *userdata, const BrokerReply *reply, int *fds, size_
 
 /* ---- MOUNT ---------------------------------------------------------------------------------------------------------- */
 
+/* What the kernel may show as a mount's source; the broker has the same rule. */
+static bool name_is_plain(const char *name) {
+        return *name && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:+@-") == strlen(name);
+}
+
 /* What the kernel shows as the source, so that mount(8), findmnt(8) and fstab see what was asked for: the client's name for it, if
  * the kernel's tables can show it as it is. A server that was told fsname= knows better. */
 static void choose_source(const Mount *mount, BrokerMount *wanted) {
-        static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:+@-";
         const char *name = mount->record.source_name;
 
         if (*wanted->fsname && strstr(mount->record.server_options, "fsname="))
                 return;
-        if (*name && strspn(name, allowed) == strlen(name))
+        if (name_is_plain(name))
                 (void) snprintf(wanted->fsname, sizeof wanted->fsname, "%s", name);
         else if (!*wanted->fsname)
                 (void) snprintf(wanted->fsname, sizeof wanted->fsname, "%s", mount_type_name(mount));
@@ -129,10 +173,15 @@ static void ask_for_mount(Mount *mount, const BrokerMount *wanted) {
                 mount_fail(mount, 0, OUTCOME_FAILED, "the broker cannot be asked: %s", strerror(-r));
 }
 
-/* Hand-over fd: the server has no say in it. */
+/* Hand-over fd and caller: the server has no say in it. */
 static void ask_for_plain_mount(Mount *mount) {
         BrokerMount wanted = {.options = mount->record.options, .max_read = mount->record.max_read, .blksize = mount->record.blksize};
 
+        if (mount->type->hand_over == POLICY_HAND_OVER_CALLER) {
+                (void) snprintf(wanted.subtype, sizeof wanted.subtype, "%.*s", (int) sizeof wanted.subtype - 1, mount->record.server_options);
+                if (!name_is_plain(wanted.subtype) || policy_type_by_name(policy_table(mount->policy), wanted.subtype, NULL))
+                        wanted.subtype[0] = 0; /* it cannot be shown, or would pass for one of our types */
+        }
         ask_for_mount(mount, &wanted);
 }
 
@@ -159,6 +208,7 @@ static void on_mounted(void *userdata, const BrokerReply *reply, int *fds, size_
         if (mount->record.live_usec == 0)
                 mount->record.live_usec = boottime_usec();
         quota_charge_release(&mount->charges[QUOTA_PENDING]);
+        mount->prepared_by = NULL;
         mount_enter_state(mount, MOUNT_LIVE);
         mount_note(mount, "mounted");
         mount_log(mount, LOG_LEVEL_NOTICE, "mounted", detached ? "mounted, detached" : "mounted");

@@ -203,6 +203,8 @@ static uint32_t charge_amount(const Mount *mount, QuotaKind kind) {
                 amount += mount->record.slots[i] != BROKER_SLOT_EMPTY;
         if (kind == QUOTA_PROCESSES && mount->type && mount->type->hand_over == POLICY_HAND_OVER_FD)
                 amount++; /* the agent */
+        if (kind == QUOTA_PROCESSES && mount->type && mount->type->hand_over == POLICY_HAND_OVER_CALLER)
+                amount = 0; /* it is the caller's own */
         return amount;
 }
 
@@ -296,7 +298,7 @@ static int resolve_type(Mount *mount, const char *type_name, Outcome *outcome) {
 /* Everything about a new mount but its place in the list. On failure *outcome is filled in and the caller frees the mount. */
 static int prepare(Mount *mount, const char *type_name, const MountRequest *request, int caller_fd, Outcome *outcome) {
         const PolicyTable *table = policy_table(mount->policy);
-        int fds[2 + POLICY_SLOTS_MAX], r;
+        int fds[3 + POLICY_SLOTS_MAX], r;
         BrokerCreate create;
         size_t n_fds;
 

@@ -48,6 +48,7 @@ struct Mount {
         Service *service;        /* owned: the conversation with the server */
         ServerLog *log;          /* owned */
         MountWaiter *client;     /* owned: who asked for the mount, until it is live */
+        const void *prepared_by; /* hand-over caller, until it is live: the connection without which it is cancelled; not to be followed */
         MountWaiter *waiters;    /* owned: who waits for its end */
 
         Outcome *failure;        /* owned: why it will not become live */
@@ -60,6 +61,12 @@ struct Mount {
         char last_event[128];
         uint64_t last_event_usec; /* CLOCK_BOOTTIME */
 };
+
+/* Hand-over caller: the device has been sent, and the caller's program is ready for it. The outcome is told as by mount_start(). */
+int mount_attach(Mount *mount, mount_outcome_t on_outcome, void *userdata, Outcome *outcome);
+bool mount_is_prepared(const Mount *mount);
+/* A connection has gone: what was only prepared on it is cancelled. */
+void mounts_forget_connection(Manager *manager, const void *connection);
 
 /* Decides what the manager can decide, charges, and asks the broker. caller_fd and the request's descriptors are borrowed.
  * On failure *outcome says why and the callback is not called. */

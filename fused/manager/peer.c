@@ -45,6 +45,7 @@ void peer_free(Peer *peer) {
                 } else
                         call_orphan(call, peer->control);
         }
+        mounts_forget_connection(peer->control->manager, peer);
         (void) sd_event_source_disable_unref(peer->io);
         (void) sd_event_source_disable_unref(peer->deadline);
         (void) sd_event_source_disable_unref(peer->again);

@@ -38,6 +38,10 @@ static int read_mountpoint(sd_bus_message *message, MountRequest *request) {
         return sd_bus_message_read_basic(message, 'h', &request->mountpoint_fd);
 }
 
+static int read_channel(sd_bus_message *message, MountRequest *request) {
+        return sd_bus_message_read_basic(message, 'h', &request->channel_fd);
+}
+
 static int read_mountpoint_name(sd_bus_message *message, MountRequest *request) {
         return read_name(message, &request->mountpoint_name);
 }
@@ -136,6 +140,7 @@ static const PropertyRow property_rows[] = {
         {"slots", "a{sh}", REQUEST_MOUNT, read_slots},
         {"slot-kinds", "a{ss}", REQUEST_MOUNT, read_slot_kinds},
         {"mountpoint", "h", REQUEST_MOUNT, read_mountpoint},
+        {"channel", "h", REQUEST_MOUNT, read_channel},
         {"mountpoint-name", "s", REQUEST_MOUNT, read_mountpoint_name},
         {"options", "as", REQUEST_MOUNT | REQUEST_EXPLAIN, read_options},
         {"uid", "u", REQUEST_EXPLAIN, read_uid},
@@ -182,7 +187,8 @@ int request_parse(sd_bus_message *message, RequestUse use, MountRequest *ret, Ou
         const char *name;
         int r;
 
-        *ret = (MountRequest){.source = {.name = "source", .fd = -EBADF}, .source_name = "", .mountpoint_name = "", .mountpoint_fd = -EBADF};
+        *ret = (MountRequest){.source = {.name = "source", .fd = -EBADF}, .source_name = "", .mountpoint_name = "",
+                               .mountpoint_fd = -EBADF, .channel_fd = -EBADF};
         r = sd_bus_message_enter_container(message, 'a', "{sv}");
         while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
                 r = sd_bus_message_read_basic(message, 's', &name);
@@ -305,6 +311,17 @@ static int add_server_option(const char *word, const PolicyTable *table, const P
         return 0;
 }
 
+/* What the caller's own program calls itself; the broker checks it. There is no other server that options could be for. */
+static bool take_subtype(const char *word, BrokerCreate *create) {
+        static const char key[] = "subtype=";
+        const char *value = word + strlen(key);
+
+        if (strncmp(word, key, strlen(key)) != 0 || strlen(value) >= POLICY_NAME_MAX)
+                return false;
+        (void) snprintf(create->server_options, sizeof create->server_options, "%s", value);
+        return true;
+}
+
 static int resolve_options(const MountRequest *request, const PolicyTable *table, const PolicyType *type, BrokerCreate *create, Outcome *outcome) {
         MountOptions options = {0};
         int r;
@@ -319,6 +336,8 @@ static int resolve_options(const MountRequest *request, const PolicyTable *table
                 }
                 if (r > 0)
                         continue;
+                if (type->hand_over == POLICY_HAND_OVER_CALLER && take_subtype(request->options[i], create))
+                        continue;
                 r = add_server_option(request->options[i], table, type, create, outcome);
                 if (r < 0)
                         return r;
@@ -330,13 +349,15 @@ static int resolve_options(const MountRequest *request, const PolicyTable *table
 }
 
 int request_resolve(const MountRequest *request, RequestUse use, const PolicyTable *table, const PolicyType *type, BrokerCreate *ret_create,
-                    int fds[static 1 + POLICY_SLOTS_MAX], size_t *ret_n_fds, Outcome *outcome) {
+                    int fds[static 2 + POLICY_SLOTS_MAX], size_t *ret_n_fds, Outcome *outcome) {
         int slot_fds[POLICY_SLOTS_MAX], r;
         BrokerCreate create = {0};
         size_t n = 0;
 
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 slot_fds[i] = -EBADF;
+        if (use == REQUEST_MOUNT && (request->channel_fd >= 0) != (type->hand_over == POLICY_HAND_OVER_CALLER))
+                return invalid(outcome, "channel", "goes with a type of HandOver=caller, and only with such");
         r = bind_slots(request, use, table, type, &create, slot_fds, outcome);
         if (r < 0)
                 return r;
@@ -352,6 +373,10 @@ int request_resolve(const MountRequest *request, RequestUse use, const PolicyTab
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 if (slot_fds[i] >= 0)
                         fds[n++] = slot_fds[i];
+        if (request->channel_fd >= 0) {
+                fds[n++] = request->channel_fd;
+                create.flags |= BROKER_CREATE_CHANNEL;
+        }
         *ret_n_fds = n;
         *ret_create = create;
         return 0;

@@ -86,7 +86,7 @@ static bool send_file_is_valid(const BrokerSendFile *send) {
 static bool mount_is_valid(const BrokerMount *mount) {
         return !(mount->options & ~(uint32_t) _POLICY_OPTION_ALL) &&
                (mount->expected_format == 0 || mount->expected_format == S_IFDIR || mount->expected_format == S_IFREG) &&
-               IS_STRING(mount->fsname);
+               IS_STRING(mount->fsname) && IS_STRING(mount->subtype);
 }
 
 static bool explain_is_valid(const BrokerExplain *explain) {
@@ -139,7 +139,7 @@ size_t broker_request_n_fds(const BrokerRequest *request) {
                 return 0;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 n += request->create.slots[i] != BROKER_SLOT_EMPTY;
-        return 1 + !(request->create.flags & BROKER_CREATE_DETACHED) + n;
+        return 1 + !(request->create.flags & BROKER_CREATE_DETACHED) + n + !!(request->create.flags & BROKER_CREATE_CHANNEL);
 }
 
 static bool record_is_valid(const BrokerRecord *record) {

@@ -19,7 +19,7 @@
 #define BROKER_MAGIC 0x42a80001U /* the low half is the version */
 
 typedef enum BrokerOperation {
-        BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order] */
+        BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order], [channel] */
         BROKER_SPAWN,     /* start the server. Reply fds: stderr (read end), for hand-over service also its socket */
         BROKER_SEND_FILE, /* send a FILE packet with the FUSE device or a slot's fd to the server (hand-over service) */
         BROKER_MOUNT,     /* fsopen..fsmount, wait for FUSE_INIT, attach. Reply: once live. Reply fd: mount, if detached */
@@ -40,7 +40,8 @@ typedef enum BrokerSlotKind {
 
 typedef enum BrokerCreateFlags {
         BROKER_CREATE_DETACHED = 1 << 0, /* no mount point: the mount fd goes to the client */
-        _BROKER_CREATE_FLAGS_ALL = 1,
+        BROKER_CREATE_CHANNEL = 1 << 1,  /* hand-over caller: the last fd is a socket of the client's, to which the device goes */
+        _BROKER_CREATE_FLAGS_ALL = 3,
 } BrokerCreateFlags;
 
 #define BROKER_NAME_MAX 256
@@ -72,6 +73,7 @@ typedef struct BrokerMount {
         uint32_t blksize;
         uint32_t expected_format; /* 0, S_IFDIR or S_IFREG: what the server expects the mount point to be */
         char fsname[BROKER_NAME_MAX]; /* mount source shown by the kernel: [A-Za-z0-9_./:+@-]+, checked by the broker */
+        char subtype[POLICY_NAME_MAX]; /* hand-over caller only: "fuse.SUBTYPE" instead of the type's name; "" for that */
 } BrokerMount;
 
 typedef enum BrokerEndHow {

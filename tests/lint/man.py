@@ -9,7 +9,8 @@ import sys
 
 ROWS = [
     ("option of fused", "fused/broker/main.c", r'\{"([a-z-]+)", (?:no|required|optional)_argument', "man/fused.8.scd", "--{}", 5),
-    ("option of fusectl", "client/*.c", r'\{"([a-z-]+)", (?:no|required|optional)_argument', "man/fusectl.1.scd", "--{}", 6),
+    ("option of fusectl", "client/fusectl*.c", r'\{"([a-z-]+)", (?:no|required|optional)_argument', "man/fusectl.1.scd", "--{}", 6),
+    ("option of fusermount3", "client/fusermount3.c", r'\{"([a-z-]+)", (?:no|required|optional)_argument', "man/fused-fusermount3.1.scd", "--{}", 8),
     ("subcommand", "client/*.c", r'^\s*\{"([a-z]+)",.*(?:command|fusectl|verb|run)_[a-z_]+', "man/fusectl.1.scd", "{}", 8),
     ("bus member", "fused/manager/*.c", r'SD_BUS_(?:METHOD|PROPERTY|SIGNAL)\w*\(\s*"(\w+)"', "man/org.fused1.5.scd", "*{}*", 11),
     ("bus error", "fused/manager/*.[ch]", r'"(org\.fused1\.Error\.\w+)"', "man/org.fused1.5.scd", "*{}*", 5),

@@ -111,7 +111,7 @@ static void on_outcome(void *userdata, const Outcome *outcome, const Mount *moun
 }
 
 static MountRequest request_with_source(World *w) {
-        return (MountRequest){.source = {.name = "source", .kind = "file", .fd = w->caller},
+        return (MountRequest){.channel_fd = -EBADF, .source = {.name = "source", .kind = "file", .fd = w->caller},
                               .source_name = "img",
                               .mountpoint_name = "/there",
                               .mountpoint_fd = w->caller};
