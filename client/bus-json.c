@@ -114,6 +114,29 @@ static int read_array(sd_bus_message *message, const char *contents, unsigned de
         return 0;
 }
 
+static int read_struct(sd_bus_message *message, const char *contents, unsigned depth, json_object **ret) {
+        json_object *array = json_object_new_array();
+        int r;
+
+        if (!array)
+                return -ENOMEM;
+        r = sd_bus_message_enter_container(message, 'r', contents);
+        while (r >= 0 && (r = sd_bus_message_at_end(message, 0)) == 0) {
+                json_object *value = NULL;
+                r = read_value(message, depth + 1, &value);
+                if (r >= 0 && json_object_array_add(array, value) < 0)
+                        r = -ENOMEM;
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(message);
+        if (r < 0) {
+                (void) json_object_put(array);
+                return r;
+        }
+        *ret = array;
+        return 0;
+}
+
 static int read_value(sd_bus_message *message, unsigned depth, json_object **ret) {
         const char *contents;
         char type;
@@ -126,6 +149,8 @@ static int read_value(sd_bus_message *message, unsigned depth, json_object **ret
                 return r < 0 ? r : -ENODATA;
         if (type == 'a')
                 return read_array(message, contents, depth, ret);
+        if (type == 'r')
+                return read_struct(message, contents, depth, ret);
         if (type != 'v')
                 return strchr("ybnqiuxtdsogh", type) ? read_basic(message, type, ret) : -EBADMSG;
         r = sd_bus_message_enter_container(message, 'v', contents);

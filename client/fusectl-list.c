@@ -6,6 +6,20 @@
 #include "client/fusectl.h"
 
 int command_list(Context *context, int argc, char **argv) {
+        bool detail = argc == 2 && strcmp(argv[1], "--detail") == 0;
+        static const Column more_columns[] = {
+                {"ID", "id"},
+                {"TYPE", "type"},
+                {"STATE", "state"},
+                {"USER", "uid", format_user},
+                {"PID", "server-pid"},
+                {"WAITING", "requests-waiting"},
+                {"MEMORY", "memory", format_memory},
+                {"PROCS", "processes"},
+                {"UPTIME", "uptime-usec", format_uptime},
+                {"SOURCE", "source"},
+                {"MOUNTPOINT", "mountpoint", format_place},
+        };
         static const Column columns[] = {
                 {"ID", "id"},          {"TYPE", "type"},
                 {"STATE", "state"},    {"USER", "uid", format_user},
@@ -16,15 +30,17 @@ int command_list(Context *context, int argc, char **argv) {
         FusedError error = {0};
         int status;
 
-        if (argc != 1)
-                return usage_error("list takes no argument");
+        if (argc != 1 && !detail)
+                return usage_error("list [--detail]");
         status = connect_to_fused(context);
         if (status != 0)
                 return status;
-        if (fused_list(context->client, &mounts, &error) < 0)
+        if ((detail ? fused_query : fused_list)(context->client, &mounts, &error) < 0)
                 return report(&error);
         if (context->json)
                 print_json(mounts);
+        else if (detail)
+                print_table(mounts, more_columns, ELEMENTSOF(more_columns));
         else
                 print_table(mounts, columns, ELEMENTSOF(columns));
         return EXIT_DONE;

@@ -31,6 +31,9 @@ int command_list(Context *context, int argc, char **argv);
 int command_status(Context *context, int argc, char **argv);
 int command_types(Context *context, int argc, char **argv);
 int command_policy(Context *context, int argc, char **argv);
+int command_monitor(Context *context, int argc, char **argv);
+int command_top(Context *context, int argc, char **argv);
+int command_metrics(Context *context, int argc, char **argv);
 int command_doctor(Context *context, int argc, char **argv);
 
 /* message.c: messages begin with this name; "fusectl" unless a program says otherwise */
@@ -112,6 +115,7 @@ const char *format_place(json_object *row, char *buffer, size_t size); /* of a m
 const char *text_of(json_object *object, const char *key); /* "" if absent */
 uint64_t number_of(json_object *object, const char *key);
 bool is_true(json_object *object, const char *key);
+const char *format_memory(json_object *row, char *buffer, size_t size);
 const char *format_uptime(json_object *row, char *buffer, size_t size);
 const char *format_user(json_object *row, char *buffer, size_t size);
 void json_putp(json_object **object);

@@ -13,15 +13,11 @@
 
 #include "base/fd.h"
 #include "client/bus-json.h"
+#include "client/libfused-internal.h"
 
 #define OBJECT "/org/fused1"
-#define INTERFACE "org.fused1.Manager"
 #define CALL_USEC (30 * USEC_PER_SEC)
 #define MOUNT_USEC (600 * USEC_PER_SEC) /* the manager's own deadlines are far shorter, but a type may set them */
-
-struct FusedClient {
-        sd_bus *bus; /* owned */
-};
 
 static const struct {
         const char *name;
@@ -41,8 +37,7 @@ void fused_error_done(FusedError *error) {
         *error = (FusedError){0};
 }
 
-static int set_error(FusedError *error, int r, FusedErrorKind kind, const char *format, ...) _printf_(4, 5);
-static int set_error(FusedError *error, int r, FusedErrorKind kind, const char *format, ...) {
+int client_set_error(FusedError *error, int r, FusedErrorKind kind, const char *format, ...) {
         va_list args;
 
         if (!error)
@@ -68,12 +63,12 @@ static bool is_local_error(const sd_bus_error *bus_error) {
 
 static int set_bus_error(FusedError *error, int r, const sd_bus_error *bus_error) {
         if (is_local_error(bus_error))
-                return set_error(error, r, FUSED_ERROR_FAILED, "fused does not answer: %s", strerror(-r));
+                return client_set_error(error, r, FUSED_ERROR_FAILED, "fused does not answer: %s", strerror(-r));
         const char *message = bus_error->message ? bus_error->message : bus_error->name;
         for (size_t i = 0; i < ELEMENTSOF(error_rows); i++)
                 if (sd_bus_error_has_name(bus_error, error_rows[i].name))
-                        return set_error(error, r, error_rows[i].kind, "%s", message);
-        return set_error(error, r, FUSED_ERROR_FAILED, "%s", message);
+                        return client_set_error(error, r, error_rows[i].kind, "%s", message);
+        return client_set_error(error, r, FUSED_ERROR_FAILED, "%s", message);
 }
 
 /* ---- connection -------------------------------------------------------------------------------------------------- */
@@ -94,7 +89,7 @@ int fused_client_new_from_fd(int fd, FusedClient **ret, FusedError *error) {
 
         client = calloc(1, sizeof *client);
         if (!client)
-                return set_error(error, -ENOMEM, FUSED_ERROR_FAILED, "out of memory");
+                return client_set_error(error, -ENOMEM, FUSED_ERROR_FAILED, "out of memory");
         r = sd_bus_new(&client->bus);
         if (r >= 0)
                 r = sd_bus_set_fd(client->bus, owned, owned);
@@ -105,7 +100,7 @@ int fused_client_new_from_fd(int fd, FusedClient **ret, FusedError *error) {
         if (r >= 0)
                 r = sd_bus_start(client->bus);
         if (r < 0)
-                return set_error(error, r, FUSED_ERROR_FAILED, "cannot talk to fused: %s", strerror(-r));
+                return client_set_error(error, r, FUSED_ERROR_FAILED, "cannot talk to fused: %s", strerror(-r));
         *ret = TAKE_PTR(client);
         return 0;
 }
@@ -118,29 +113,29 @@ int fused_client_new(const char *runtime_directory, FusedClient **ret, FusedErro
         n = snprintf(address.sun_path, sizeof address.sun_path, "%s/control",
                      runtime_directory ? runtime_directory : "/run/fused");
         if (n < 0 || (size_t) n >= sizeof address.sun_path)
-                return set_error(error, -ENAMETOOLONG, FUSED_ERROR_USAGE, "%s is too long a name", runtime_directory);
+                return client_set_error(error, -ENAMETOOLONG, FUSED_ERROR_USAGE, "%s is too long a name", runtime_directory);
         fd = RET_NERRNO(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         if (fd < 0)
-                return set_error(error, fd, FUSED_ERROR_FAILED, "no socket: %s", strerror(-fd));
+                return client_set_error(error, fd, FUSED_ERROR_FAILED, "no socket: %s", strerror(-fd));
         const struct timeval limit = {.tv_sec = CALL_USEC / USEC_PER_SEC};
         (void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* bounds connect(2) as well */
         r = RET_NERRNO(connect(fd, (const struct sockaddr *) &address, sizeof address));
         if (r < 0)
-                return set_error(error, r, FUSED_ERROR_FAILED, "cannot connect to %s: %s (is fused running?)",
+                return client_set_error(error, r, FUSED_ERROR_FAILED, "cannot connect to %s: %s (is fused running?)",
                                  address.sun_path, strerror(-r));
         r = fd_set_nonblock(fd, true);
         if (r < 0)
-                return set_error(error, r, FUSED_ERROR_FAILED, "cannot use the connection: %s", strerror(-r));
+                return client_set_error(error, r, FUSED_ERROR_FAILED, "cannot use the connection: %s", strerror(-r));
         return fused_client_new_from_fd(TAKE_FD(fd), ret, error);
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------- */
 
-static int new_call(FusedClient *client, const char *method, sd_bus_message **ret) {
-        return sd_bus_message_new_method_call(client->bus, ret, "org.fused1", OBJECT, INTERFACE, method);
+int client_new_call(FusedClient *client, const char *method, sd_bus_message **ret) {
+        return sd_bus_message_new_method_call(client->bus, ret, "org.fused1", OBJECT, CLIENT_INTERFACE, method);
 }
 
-static int call(FusedClient *client, sd_bus_message *message, uint64_t usec, sd_bus_message **ret, FusedError *error) {
+int client_call(FusedClient *client, sd_bus_message *message, uint64_t usec, sd_bus_message **ret, FusedError *error) {
         _cleanup_(sd_bus_error_free) sd_bus_error bus_error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -209,7 +204,7 @@ static int append_source(sd_bus_message *message, const FusedSource *source) {
 static int build_mount(FusedClient *client, const FusedMountRequest *request, sd_bus_message **ret) {
         int r;
 
-        r = new_call(client, "Mount", ret);
+        r = client_new_call(client, "Mount", ret);
         if (r >= 0)
                 r = sd_bus_message_append(*ret, "s", request->type);
         if (r >= 0)
@@ -268,8 +263,8 @@ static int call_for_mount(FusedClient *client, sd_bus_message *made, int r, bool
         uint64_t id;
 
         if (r < 0)
-                return set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r));
-        r = call(client, message, MOUNT_USEC, &reply, error);
+                return client_set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r));
+        r = client_call(client, message, MOUNT_USEC, &reply, error);
         if (r < 0)
                 return r;
         r = sd_bus_message_read(reply, "t", &id);
@@ -278,7 +273,7 @@ static int call_for_mount(FusedClient *client, sd_bus_message *made, int r, bool
         if (r >= 0 && wants_fd && fd < 0)
                 r = -EBADMSG;
         if (r < 0)
-                return set_error(error, r, FUSED_ERROR_FAILED, "cannot read the answer: %s", strerror(-r));
+                return client_set_error(error, r, FUSED_ERROR_FAILED, "cannot read the answer: %s", strerror(-r));
         *ret_id = id;
         if (ret_mount_fd)
                 *ret_mount_fd = fd >= 0 ? TAKE_FD(fd) : -1;
@@ -298,73 +293,73 @@ int fused_attach(FusedClient *client, uint64_t id, int *ret_mount_fd, FusedError
         sd_bus_message *message = NULL;
         int r;
 
-        r = new_call(client, "Attach", &message);
+        r = client_new_call(client, "Attach", &message);
         if (r >= 0)
                 r = sd_bus_message_append(message, "t", id);
         return call_for_mount(client, message, r, /* wants_fd= */ false, &id, ret_mount_fd, error);
 }
 
-static int call_simple(FusedClient *client, sd_bus_message *message, int r, uint64_t usec, FusedError *error) {
+int client_call_simple(FusedClient *client, sd_bus_message *message, int r, uint64_t usec, FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 
-        return r < 0 ? set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r))
-                     : call(client, message, usec, &reply, error);
+        return r < 0 ? client_set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r))
+                     : client_call(client, message, usec, &reply, error);
 }
 
 int fused_unmount(FusedClient *client, uint64_t id, bool lazy, FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
         int r;
 
-        r = new_call(client, "Unmount", &message);
+        r = client_new_call(client, "Unmount", &message);
         if (r >= 0)
                 r = sd_bus_message_append(message, "tb", id, (int) lazy);
-        return call_simple(client, message, r, MOUNT_USEC, error);
+        return client_call_simple(client, message, r, MOUNT_USEC, error);
 }
 
 int fused_abort(FusedClient *client, uint64_t id, FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
         int r;
 
-        r = new_call(client, "Abort", &message);
+        r = client_new_call(client, "Abort", &message);
         if (r >= 0)
                 r = sd_bus_message_append(message, "t", id);
-        return call_simple(client, message, r, MOUNT_USEC, error);
+        return client_call_simple(client, message, r, MOUNT_USEC, error);
 }
 
-static int call_json(FusedClient *client, sd_bus_message *message, int r, json_object **ret, FusedError *error) {
+int client_call_json(FusedClient *client, sd_bus_message *message, int r, uint64_t usec, json_object **ret, FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 
         if (r < 0)
-                return set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r));
-        r = call(client, message, CALL_USEC, &reply, error);
+                return client_set_error(error, r, FUSED_ERROR_FAILED, "cannot make the request: %s", strerror(-r));
+        r = client_call(client, message, usec, &reply, error);
         if (r < 0)
                 return r;
         r = bus_read_json(reply, ret);
-        return r < 0 ? set_error(error, r, FUSED_ERROR_FAILED, "cannot read the answer: %s", strerror(-r)) : 0;
+        return r < 0 ? client_set_error(error, r, FUSED_ERROR_FAILED, "cannot read the answer: %s", strerror(-r)) : 0;
 }
 
 int fused_list(FusedClient *client, json_object **ret, FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-        int r = new_call(client, "ListMounts", &message);
+        int r = client_new_call(client, "ListMounts", &message);
 
-        return call_json(client, message, r, ret, error);
+        return client_call_json(client, message, r, CALL_USEC, ret, error);
 }
 
 int fused_get(FusedClient *client, uint64_t id, json_object **ret, FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
         int r;
 
-        r = new_call(client, "GetMount", &message);
+        r = client_new_call(client, "GetMount", &message);
         if (r >= 0)
                 r = sd_bus_message_append(message, "t", id);
-        return call_json(client, message, r, ret, error);
+        return client_call_json(client, message, r, CALL_USEC, ret, error);
 }
 
 int fused_types(FusedClient *client, json_object **ret, FusedError *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-        int r = new_call(client, "ListTypes", &message);
+        int r = client_new_call(client, "ListTypes", &message);
 
-        return call_json(client, message, r, ret, error);
+        return client_call_json(client, message, r, CALL_USEC, ret, error);
 }
 
 static int append_other(sd_bus_message *message, const FusedExplainRequest *request) {
@@ -391,7 +386,7 @@ int fused_explain(FusedClient *client, const FusedExplainRequest *request, json_
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
         int r;
 
-        r = new_call(client, "ExplainPolicy", &message);
+        r = client_new_call(client, "ExplainPolicy", &message);
         if (r >= 0)
                 r = sd_bus_message_append(message, "s", request->type);
         if (r >= 0)
@@ -404,5 +399,5 @@ int fused_explain(FusedClient *client, const FusedExplainRequest *request, json_
                 r = append_other(message, request);
         if (r >= 0)
                 r = sd_bus_message_close_container(message);
-        return call_json(client, message, r, ret, error);
+        return client_call_json(client, message, r, CALL_USEC, ret, error);
 }

@@ -79,6 +79,18 @@ int fused_list(FusedClient *client, json_object **ret, FusedError *error);      
 int fused_get(FusedClient *client, uint64_t id, json_object **ret, FusedError *error);     /* object */
 int fused_types(FusedClient *client, json_object **ret, FusedError *error);                /* array of objects */
 
+/* As fused_list(), with what the supervisor must ask for: requests-waiting, memory, cpu-usec, processes, fds, log. */
+int fused_query(FusedClient *client, json_object **ret, FusedError *error);
+/* An object: "types" (root only; else empty) and "users" (root: all; else the caller). */
+int fused_statistics(FusedClient *client, json_object **ret, FusedError *error);
+
+/* From now on, events wait to be read: a client that leaves more than 128 unread is disconnected. */
+int fused_subscribe(FusedClient *client, FusedError *error);
+#define FUSED_EVENT_MAX 32
+/* The next one: its name (MountAdded, MountChanged, MountRemoved) and the mount. Waits for at most usec (UINT64_MAX: for ever).
+ * Returns 1; 0: none came in time, or a signal did; negative errno. */
+int fused_next_event(FusedClient *client, uint64_t usec, char event[FUSED_EVENT_MAX], json_object **ret, FusedError *error);
+
 typedef struct FusedExplainRequest {
         const char *type;
         FusedSource source;

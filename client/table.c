@@ -32,6 +32,18 @@ bool is_true(json_object *object, const char *key) {
         return json_object_object_get_ex(object, key, &value) && json_object_get_boolean(value);
 }
 
+const char *format_memory(json_object *row, char *buffer, size_t size) {
+        uint64_t kib = number_of(row, "memory") / 1024;
+
+        if (kib == 0)
+                return "";
+        if (kib < 10240)
+                (void) snprintf(buffer, size, "%lluK", (unsigned long long) kib);
+        else
+                (void) snprintf(buffer, size, "%lluM", (unsigned long long) (kib / 1024));
+        return buffer;
+}
+
 const char *format_uptime(json_object *row, char *buffer, size_t size) {
         uint64_t s = number_of(row, "uptime-usec") / USEC_PER_SEC;
 

@@ -479,8 +479,8 @@ void mount_query(Mount *mount, const BrokerRequest *request) {
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 reply.query.n_fds += mount->slot_fds[i] >= 0;
         if (mount->cgroup)
-                cgroup_usage(mount->cgroup, &reply.query.memory_bytes, &reply.query.n_processes);
+                cgroup_usage(mount->cgroup, &reply.query.memory_bytes, &reply.query.n_processes, &reply.query.cpu_usec);
         else if (mount->is_unit)
-                unit_usage(mount->record.cgroup, &reply.query.memory_bytes, &reply.query.n_processes);
+                unit_usage(mount->record.cgroup, &reply.query.memory_bytes, &reply.query.n_processes, &reply.query.cpu_usec);
         manager_reply(mount->broker, request, &reply, NULL, 0);
 }

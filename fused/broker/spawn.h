@@ -27,7 +27,7 @@ int cgroup_new(CgroupTree *tree, uid_t uid, const PolicyType *type, Cgroup **ret
 int cgroup_attach(Cgroup *cgroup, pid_t pid) _must_check_;
 void cgroup_kill(Cgroup *cgroup);          /* everything in it, without waiting */
 Cgroup *cgroup_free(Cgroup *cgroup);       /* removes; NULL-safe; if processes are left it is tried again later */
-void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes); /* 0 where not known */
+void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes, uint64_t *ret_cpu_usec); /* 0 where not known */
 const char *cgroup_display(const Cgroup *cgroup); /* path for status, "" if none */
 
 typedef struct SpawnSlot {

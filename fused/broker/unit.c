@@ -229,18 +229,20 @@ bool unit_exit_status(int pidfd, int *ret_code, int *ret_status) {
         return true;
 }
 
-static uint64_t read_number(const char *cgroup, const char *file) {
+/* The number after prefix, with which the file begins. */
+static uint64_t read_number(const char *cgroup, const char *file, const char *prefix) {
         static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
-        char path[512], text[64];
+        char path[512], text[256];
 
         for (size_t i = 0; i < ELEMENTSOF(roots); i++)
                 if (snprintf(path, sizeof path, "%s%s/%s", roots[i], cgroup, file) < (int) sizeof path &&
                     fd_read_file_at(AT_FDCWD, path, text, sizeof text) > 0)
-                        return strtoull(text, NULL, 10);
+                        return strncmp(text, prefix, strlen(prefix)) == 0 ? strtoull(text + strlen(prefix), NULL, 10) : 0;
         return 0;
 }
 
-void unit_usage(const char *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes) {
-        *ret_memory_bytes = *cgroup ? read_number(cgroup, "memory.current") : 0;
-        *ret_processes = *cgroup ? (uint32_t) read_number(cgroup, "pids.current") : 0;
+void unit_usage(const char *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes, uint64_t *ret_cpu_usec) {
+        *ret_memory_bytes = *cgroup ? read_number(cgroup, "memory.current", "") : 0;
+        *ret_processes = *cgroup ? (uint32_t) read_number(cgroup, "pids.current", "") : 0;
+        *ret_cpu_usec = *cgroup ? read_number(cgroup, "cpu.stat", "usage_usec ") : 0;
 }

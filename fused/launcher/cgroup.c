@@ -283,7 +283,16 @@ static uint64_t read_number(int fd, const char *file) {
         return fd_read_file_at(fd, file, text, sizeof text) < 0 ? 0 : strtoull(text, NULL, 10);
 }
 
-void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes) {
+static uint64_t read_cpu_usec(int fd, const CgroupHierarchy *hierarchy) {
+        char text[256]; /* "usage_usec N" is the first line of several */
+
+        if (!hierarchy->v2)
+                return read_number(fd, "cpuacct.usage") / 1000; /* with the controller cpu nearly everywhere */
+        return fd_read_file_at(fd, "cpu.stat", text, sizeof text) < 0 || strncmp(text, "usage_usec ", 11) != 0 ? 0 : strtoull(text + 11, NULL, 10);
+}
+
+void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes, uint64_t *ret_cpu_usec) {
+        *ret_cpu_usec = 0;
         *ret_memory_bytes = 0;
         *ret_processes = 0;
         if (!cgroup)
@@ -293,6 +302,8 @@ void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *re
                 if (hierarchy->controllers & CGROUP_MEMORY)
                         *ret_memory_bytes =
                                 read_number(cgroup->fds[i], hierarchy->v2 ? "memory.current" : "memory.usage_in_bytes");
+                if (*ret_cpu_usec == 0 && (hierarchy->v2 || hierarchy->controllers & CGROUP_CPU))
+                        *ret_cpu_usec = read_cpu_usec(cgroup->fds[i], hierarchy);
                 if (hierarchy->controllers & CGROUP_PIDS)
                         *ret_processes = (uint32_t) read_number(cgroup->fds[i], "pids.current");
         }

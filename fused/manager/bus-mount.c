@@ -187,6 +187,7 @@ ENTRY_OF(waiting, "u", v->query->waiting)
 ENTRY_OF(memory, "t", v->query->memory_bytes)
 ENTRY_OF(processes, "u", v->query->n_processes)
 ENTRY_OF(fds, "u", v->query->n_fds)
+ENTRY_OF(cpu, "t", v->query->cpu_usec)
 
 static int append_log(sd_bus_message *reply, const char *key, const MountView *v) {
         const char *line;
@@ -213,19 +214,28 @@ static const struct {
 } query_rows[] = {
         {"requests-waiting", append_waiting},
         {"memory", append_memory},
+        {"cpu-usec", append_cpu},
         {"processes", append_processes},
         {"fds", append_fds},
         {"log", append_log},
 };
 
-int bus_append_mount(sd_bus_message *reply, const Mount *mount, const BrokerQueryReply *query) {
+int bus_append_mount_entries(sd_bus_message *reply, const Mount *mount, const BrokerQueryReply *query) {
         const MountView view = {.mount = mount, .record = &mount->record, .query = query};
-        int r;
+        int r = 0;
 
-        r = sd_bus_message_open_container(reply, 'a', "{sv}");
         for (size_t i = 0; i < ELEMENTSOF(mount_rows) && r >= 0; i++)
                 r = mount_rows[i].append(reply, mount_rows[i].key, &view);
         for (size_t i = 0; query && i < ELEMENTSOF(query_rows) && r >= 0; i++)
                 r = query_rows[i].append(reply, query_rows[i].key, &view);
+        return r;
+}
+
+int bus_append_mount(sd_bus_message *reply, const Mount *mount, const BrokerQueryReply *query) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "{sv}");
+        if (r >= 0)
+                r = bus_append_mount_entries(reply, mount, query);
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }

@@ -95,7 +95,7 @@ static Mount *own_mount(Peer *peer, sd_bus_message *message, uint64_t id) {
         Mount *mount = mount_find(peer_manager(peer), id);
         Outcome outcome;
 
-        if (mount && (peer_uid(peer) == 0 || peer_uid(peer) == mount->record.uid))
+        if (mount && peer_may_see(peer, mount))
                 return mount;
         outcome_set(&outcome, OUTCOME_NO_SUCH_MOUNT, "no mount of yours has the id %llu", (unsigned long long) id);
         (void) peer_reply_outcome(message, &outcome);
@@ -177,6 +177,11 @@ static int method_abort(sd_bus_message *message, void *userdata, sd_bus_error *e
 
 /* ---- lists ---------------------------------------------------------------------------------------------------------- */
 
+static int method_subscribe(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        peer_subscribe(userdata);
+        return sd_bus_reply_method_return(message, NULL);
+}
+
 static int append_own_mounts(sd_bus_message *reply, const Peer *peer) {
         int r;
 
@@ -184,7 +189,7 @@ static int append_own_mounts(sd_bus_message *reply, const Peer *peer) {
         if (r < 0)
                 return r;
         for (const Mount *mount = peer_manager(peer)->mounts; mount; mount = mount->next) {
-                if (mount->record.mount_id == 0 || (peer_uid(peer) != 0 && peer_uid(peer) != mount->record.uid))
+                if (mount->record.mount_id == 0 || !peer_may_see(peer, mount))
                         continue;
                 r = bus_append_mount(reply, mount, NULL);
                 if (r < 0)
@@ -294,10 +299,18 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("Unmount", SD_BUS_ARGS("t", id, "b", lazy), SD_BUS_NO_RESULT, method_unmount, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Abort", SD_BUS_ARGS("t", id), SD_BUS_NO_RESULT, method_abort, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListMounts", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", mounts), method_list_mounts, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("QueryMounts", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", mounts), bus_method_query_mounts,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Statistics", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", types, "a(ua{st}a{st})", users), bus_method_statistics,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Subscribe", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetMount", SD_BUS_ARGS("t", id), SD_BUS_RESULT("a{sv}", mount), method_get_mount, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListTypes", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", types), method_list_types, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ExplainPolicy", SD_BUS_ARGS("s", type, "a{sv}", properties), SD_BUS_RESULT("a{sv}", answer), bus_method_explain,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_SIGNAL_WITH_ARGS("MountAdded", SD_BUS_ARGS("a{sv}", mount), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("MountChanged", SD_BUS_ARGS("a{sv}", mount), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("MountRemoved", SD_BUS_ARGS("a{sv}", mount), 0),
         SD_BUS_PROPERTY("Version", "s", property_get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Generation", "u", property_get_generation, 0, 0),
         SD_BUS_PROPERTY("Limits", "a{st}", property_get_limits, 0, 0),

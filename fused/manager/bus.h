@@ -16,6 +16,12 @@ int bus_add_objects(sd_bus *bus, Peer *peer) _must_check_;
 
 /* bus-mount.c: one a{sv} per mount; query is NULL where only what is known without asking is wanted. */
 int bus_append_mount(sd_bus_message *reply, const Mount *mount, const BrokerQueryReply *query) _must_check_;
+/* its entries alone, for who has more to say in the same dictionary */
+int bus_append_mount_entries(sd_bus_message *reply, const Mount *mount, const BrokerQueryReply *query) _must_check_;
+/* bus-query.c */
+int bus_method_query_mounts(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int bus_method_statistics(sd_bus_message *message, void *userdata, sd_bus_error *error);
+const char *bus_exit_to_string(int exit_code); /* of CLD_*: "exited", "killed", "" */
 /* bus-policy.c */
 int bus_append_types(sd_bus_message *reply, const PolicyTable *table) _must_check_;
 int bus_append_limits(sd_bus_message *reply, const PolicyTable *table, uid_t uid) _must_check_;

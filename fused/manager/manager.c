@@ -134,6 +134,7 @@ Manager *manager_free(Manager *manager) {
         manager->broker = broker_client_free(manager->broker);
         manager->quota = quota_free(manager->quota);
         manager->policy = policy_unref(manager->policy);
+        statistics_done(&manager->statistics);
         manager->listen_fd = fd_close(manager->listen_fd);
         manager->journal_fd = fd_close(manager->journal_fd);
         (void) sd_event_unref(manager->event);

@@ -7,6 +7,7 @@
 
 #include "manager/broker-client.h"
 #include "manager/quota.h"
+#include "manager/statistics.h"
 #include "policy/policy-table.h"
 
 typedef struct Mount Mount;
@@ -20,6 +21,7 @@ typedef struct Manager {
         Control *control;     /* owned; NULL before ADOPTED */
         Mount *mounts;        /* owned list */
         size_t n_mounts;
+        Statistics statistics; /* owned */
         int listen_fd;        /* owned until ADOPTED: the control socket, not looked at before every mount is known */
         int journal_fd;       /* owned or -EBADF */
 } Manager;

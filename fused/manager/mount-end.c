@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "manager/mount-internal.h"
+#include "manager/news.h"
 
 void mount_tell_client(Mount *mount, const Outcome *outcome, int *mount_fd) {
         MountWaiter *client = TAKE_PTR(mount->client);
@@ -178,6 +179,15 @@ void mount_on_ended(Mount *mount, BrokerEndReason reason, int exit_code, int exi
                 mount_log(mount, was_live && reason == BROKER_REASON_SERVER_EXIT ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
                           broker_end_reason_to_string(reason), outcome.text);
         }
+        statistics_ended(&mount->manager->statistics, mount_type_name(mount), reason, mount->has_exited ? mount->exit_code : 0, mount->exit_status);
+        const NewsEnd end = {
+                .reason = broker_end_reason_to_string(reason),
+                .exit_code = mount->has_exited ? mount->exit_code : 0,
+                .exit_status = mount->exit_status,
+                .message = mount->failure ? outcome.text : mount->last_event,
+        };
+        if (mount->announced)
+                news_tell(mount->manager, NEWS_REMOVED, mount, &end);
         mount_tell_client(mount, &outcome, NULL);
 
         Outcome ok = {.kind = OUTCOME_OK};

@@ -210,6 +210,7 @@ static void on_mounted(void *userdata, const BrokerReply *reply, int *fds, size_
         quota_charge_release(&mount->charges[QUOTA_PENDING]);
         mount->prepared_by = NULL;
         mount_enter_state(mount, MOUNT_LIVE);
+        statistics_live(&mount->manager->statistics, mount_type_name(mount), mount->record.live_usec - mount->record.created_usec);
         mount_note(mount, "mounted");
         mount_log(mount, LOG_LEVEL_NOTICE, "mounted", detached ? "mounted, detached" : "mounted");
         outcome_set(&outcome, OUTCOME_OK, "mounted");

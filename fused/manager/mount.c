@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/fd.h"
+#include "manager/news.h"
 #include "manager/refusal.h"
 
 #define CREATE_USEC (30 * USEC_PER_SEC) /* the broker's own limit is shorter; this one is for a broker that hangs */
@@ -182,7 +183,12 @@ void mount_enter_state(Mount *mount, MountState state) {
 
         log_debug("mount %llu: %s -> %s (%s)", (unsigned long long) mount->record.mount_id, state_rows[mount->state].name, state_rows[state].name,
                   state_rows[state].step);
+        const bool same = mount->announced && strcmp(state_rows[mount->state].name, state_rows[state].name) == 0;
         mount->state = state;
+        if (mount->record.mount_id != 0 && !same) {
+                news_tell(mount->manager, mount->announced ? NEWS_CHANGED : NEWS_ADDED, mount, NULL);
+                mount->announced = true;
+        }
         if (state_rows[state].deadline != DEADLINE_KEEP)
                 mount_arm(mount, mount_deadline_usec(mount, state));
 }
@@ -366,6 +372,7 @@ int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd) {
                 return -ENOMEM;
         mount->record = *record;
         mount->state = MOUNT_LIVE;
+        mount->announced = true; /* there are no subscribers yet, and it is in their first list */
         if (record->policy_generation == policy_generation(manager->policy)) {
                 mount->policy = policy_ref(manager->policy);
                 mount->type = policy_type(policy_table(manager->policy), record->type_index);
@@ -377,6 +384,7 @@ int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd) {
                 mount_free(mount);
                 return r;
         }
+        statistics_taken_over(&manager->statistics, mount_type_name(mount));
         mount_note(mount, "taken over after a restart of the manager");
         return 0;
 }

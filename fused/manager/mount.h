@@ -53,6 +53,7 @@ struct Mount {
 
         Outcome *failure;        /* owned: why it will not become live */
         const char *failed_step; /* static */
+        bool announced;          /* subscribers have heard of it */
         bool end_sent;           /* the broker knows that it is to end */
         bool killed;             /* by us: its exit status says nothing */
         bool has_exited;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What peer.c (connections), call.c (calls that wait) and control.c (the socket) share. Nobody else includes this. */
+/* What peer.c (connections), call.c (calls that wait), control.c (the socket) and news.c (signals) share. Nobody else includes this. */
 
 #include "base/log.h"
 #include "manager/peer.h"
@@ -21,6 +21,7 @@ struct Peer {
         uint32_t n_checked;     /* messages that sd-bus may read without another look: they came with the end of authentication */
         bool authenticated;
         bool hung_up;           /* no more comes than is in the socket */
+        bool subscribed;        /* gets news.c's signals */
         bool doomed;            /* freed once the loop is not inside it any more */
         Call *calls;
         size_t n_calls;

@@ -35,6 +35,17 @@ int peer_fd(const Peer *peer) {
         return peer->fd;
 }
 
+bool peer_may_see(const Peer *peer, const Mount *mount) {
+        return peer->uid == 0 || peer->uid == mount->record.uid;
+}
+
+void peer_subscribe(Peer *peer) {
+        const int size = PEER_SIGNALS_BUFFER; /* sd-bus asks for megabytes, which a client that does not read would keep */
+
+        (void) setsockopt(peer->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+        peer->subscribed = true;
+}
+
 void peer_free(Peer *peer) {
         while (peer->calls) {
                 Call *call = peer->calls;
@@ -179,6 +190,8 @@ static int process_one(Peer *peer) {
         uint64_t n_messages = peer->n_messages, queued = n_unread(peer);
         int r, glance = GLANCE_READ;
 
+        if (peer->doomed)
+                return -ECONNRESET;
         if (!peer->authenticated)
                 return authenticate(peer);
         if (peer->n_checked == 0) {
@@ -205,7 +218,7 @@ static int process(Peer *peer) {
                 int r = process_one(peer);
                 if (r <= 0)
                         return r;
-                if (n_unread(peer) > PEER_REPLIES_MAX)
+                if (n_unread(peer) > PEER_REPLIES_MAX + (peer->subscribed ? PEER_SIGNALS_MAX : 0))
                         return -ENOBUFS;
         }
         return 1;

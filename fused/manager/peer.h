@@ -17,6 +17,8 @@
 #define PEERS_OF_ROOT_MAX 256U
 #define PEER_CALLS_MAX 16U       /* in flight per connection */
 #define PEER_REPLIES_MAX 32U     /* that the client has not read */
+#define PEER_SIGNALS_MAX 128U    /* that a subscriber has not read */
+#define PEER_SIGNALS_BUFFER (256 * 1024) /* of its socket, beside them */
 #define PEER_AUTH_USEC (5 * USEC_PER_SEC)
 #define PEER_MESSAGE_USEC (5 * USEC_PER_SEC) /* from the first byte of a message to its last */
 
@@ -34,6 +36,8 @@ Manager *peer_manager(const Peer *peer);
 uid_t peer_uid(const Peer *peer); /* as the kernel had it at connect; the broker asks the kernel again */
 gid_t peer_gid(const Peer *peer);
 int peer_fd(const Peer *peer);    /* borrowed */
+bool peer_may_see(const Peer *peer, const Mount *mount); /* it is its owner's, or root's */
+void peer_subscribe(Peer *peer);  /* it wants news.h's signals */
 
 /* Sets the message aside for a later answer, without what it carries: its descriptors go back with the message. */
 int call_new(Peer *peer, sd_bus_message *message, Call **ret) _must_check_; /* -EBUSY: too many */

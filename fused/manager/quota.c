@@ -127,6 +127,16 @@ size_t quota_n_users(const Quota *quota) {
         return quota->n_users;
 }
 
+int quota_each_user(const Quota *quota, int (*each)(void *userdata, uid_t uid), void *userdata) {
+        for (size_t i = 0; i < N_BUCKETS; i++)
+                for (const QuotaUser *user = quota->buckets[i]; user; user = user->next) {
+                        int r = each(userdata, user->uid);
+                        if (r < 0)
+                                return r;
+                }
+        return 0;
+}
+
 bool quota_may_log(Quota *quota, uid_t uid, uint32_t *ret_dropped) {
         *ret_dropped = 0;
         return log_rate_ok(&quota->log_rates[uid % N_BUCKETS], LOG_BURST, LOG_INTERVAL_USEC, ret_dropped);

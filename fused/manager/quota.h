@@ -41,6 +41,9 @@ void quota_charge_release(QuotaCharge *charge); /* empties it; harmless on an em
 uint32_t quota_usage(const Quota *quota, uid_t uid, QuotaKind kind);
 size_t quota_n_users(const Quota *quota);
 
+/* Calls it for each user to whom something is charged, until it returns < 0, which is returned. */
+int quota_each_user(const Quota *quota, int (*each)(void *userdata, uid_t uid), void *userdata);
+
 /* May this user cause one more line in the log? A user without any charge may. */
 bool quota_may_log(Quota *quota, uid_t uid, uint32_t *ret_dropped);
 

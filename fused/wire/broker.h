@@ -163,6 +163,7 @@ typedef struct BrokerQueryReply {
         uint64_t memory_bytes; /* of the server's cgroup, 0 if not known */
         uint32_t n_processes;  /* likewise */
         uint32_t reserved;
+        uint64_t cpu_usec;     /* likewise: used since its start */
 } BrokerQueryReply;
 
 typedef struct BrokerReply {

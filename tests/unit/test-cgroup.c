@@ -101,7 +101,7 @@ static int remove_real(void **state) {
 
 static void test_real(void **state) {
         PolicyType type = {.max_memory = 32 << 20, .max_processes = 5, .max_cpu_percent = 50};
-        uint64_t memory;
+        uint64_t memory, cpu_usec;
         uint32_t n_processes;
         char name[32], directory[4096];
         int pidfd, status;
@@ -125,7 +125,7 @@ static void test_real(void **state) {
         assert_true(pid > 0);
         assert_int_equal(cgroup_attach_born(cgroup, pid), 0);
         assert_true(has_process(directory, pid));
-        cgroup_usage(cgroup, &memory, &n_processes);
+        cgroup_usage(cgroup, &memory, &n_processes, &cpu_usec);
         assert_true(n_processes <= 1); /* 0 where no hierarchy has the controller */
         cgroup_kill(cgroup);
         assert_int_equal(wait_readable(pidfd, USEC_PER_SEC), 0);
