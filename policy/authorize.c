@@ -4,6 +4,8 @@
 
 #include "policy/authorize.h"
 
+#include <fnmatch.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -21,6 +23,8 @@ static const RefusalRow refusal_rows[_REFUSAL_MAX] = {
                 "correct the file and send fused a SIGHUP"},
         [REFUSAL_NO_RULE] = {"no-rule", "no rule allows this user to mount this type",
                 "an [Allow] section of the type that names the user or one of its groups"},
+        [REFUSAL_CALLER] = {"caller", "this user may not mount this type from where it is",
+                "ask from a unit, cgroup or user namespace that Units=, Cgroups= or NamespaceOwners= of a rule names, or another rule"},
         [REFUSAL_SOURCE_KIND] = {"source-kind", "this kind of source is not allowed here",
                 "another kind of source, or Accept= of the slot and Sources= of a rule for this user that name it"},
         [REFUSAL_DEVICE] = {"device", "this device is not allowed for this user",
@@ -88,7 +92,53 @@ static bool id_listed(const PolicyTable *table, PolicyRange ids, uint32_t id) {
         return false;
 }
 
+/* The words of a list, each with the patterns of fnmatch(3); cgroup is NULL if it is not known. */
+static bool cgroup_matches(const char *patterns, const char *cgroup, bool by_part) {
+        char words[1024], path[1024], *cursor = words, *word;
+
+        if (!cgroup || snprintf(words, sizeof words, "%s", patterns) >= (int) sizeof words ||
+            snprintf(path, sizeof path, "%s", cgroup) >= (int) sizeof path)
+                return false;
+        while ((word = strsep(&cursor, " \t"))) {
+                char copy[sizeof path], *rest = copy, *part;
+                if (!*word)
+                        continue;
+                if (!by_part && (fnmatch(word, path, FNM_PATHNAME | FNM_LEADING_DIR) == 0 || strcmp(word, "/") == 0))
+                        return true;
+                memcpy(copy, path, sizeof copy);
+                while (by_part && (part = strsep(&rest, "/")))
+                        if (*part && fnmatch(word, part, 0) == 0)
+                                return true;
+        }
+        return false;
+}
+
+static bool owner_matches(const PolicyTable *table, const PolicyRule *rule, const AuthorizeRequest *request) {
+        const uint32_t *list = policy_ids(table, rule->owners);
+
+        for (uint32_t i = 0; i < rule->owners.count; i++)
+                if (list[i] == POLICY_ID_HOST ? !request->foreign : request->foreign && (list[i] == request->owner || list[i] == POLICY_ID_ANY))
+                        return true;
+        return rule->owners.count == 0;
+}
+
+/* Where the caller is, beside who it is. An administrator is one of the host's. */
+static bool place_matches(const PolicyTable *table, const PolicyRule *rule, const AuthorizeRequest *request) {
+        const char *units = policy_string(table, rule->units), *cgroups = policy_string(table, rule->cgroups);
+
+        if (rule->administrator && request->foreign)
+                return false;
+        if (*units && !cgroup_matches(units, request->cgroup, /* by_part= */ true))
+                return false;
+        if (*cgroups && !cgroup_matches(cgroups, request->cgroup, /* by_part= */ false))
+                return false;
+        return owner_matches(table, rule, request);
+}
+
 static bool user_matches(const PolicyTable *table, const PolicyRule *rule, const AuthorizeRequest *request) {
+        /* The root of a container that has the host's number for it: what is said of root does not mean that one. */
+        if (request->foreign && request->uid == 0)
+                return id_listed(table, rule->uids, POLICY_ID_ANY) || id_listed(table, rule->gids, POLICY_ID_ANY);
         if (id_listed(table, rule->uids, request->uid) || id_listed(table, rule->gids, request->gid))
                 return true;
         for (size_t i = 0; i < request->n_groups; i++)
@@ -131,6 +181,8 @@ static Refusal apply_rule(const PolicyTable *table, const PolicyRule *rule, cons
 
         if (!user_matches(table, rule, request))
                 return REFUSAL_NO_RULE;
+        if (!place_matches(table, rule, request))
+                return REFUSAL_CALLER;
         if (!(rule->sources & request->source))
                 return REFUSAL_SOURCE_KIND;
         if (request->source == POLICY_SOURCE_DEVICE && !any_device_matches(table, rule, request->device, devices))
@@ -155,7 +207,7 @@ void policy_authorize(const PolicyTable *table, const PolicyType *type, const Au
                 ret->refusal = REFUSAL_TYPE_DISABLED;
                 return;
         }
-        /* The refusals of rules are ordered by how far the request came: no-rule < source-kind < device < option. */
+        /* The refusals of rules are ordered by how far the request came: no-rule < caller < source-kind < device < option. */
         for (uint32_t i = 0; i < type->rules.count; i++) {
                 const PolicyRule *rule = policy_rule(table, type, i);
                 uint32_t offending = 0;

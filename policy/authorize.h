@@ -11,6 +11,7 @@ typedef enum Refusal {
         REFUSAL_NO_SUCH_TYPE,     /* no type of that name */
         REFUSAL_TYPE_DISABLED,    /* its definition has a mistake; detail in PolicyType.disabled */
         REFUSAL_NO_RULE,          /* the type has no [Allow] section for this user at all */
+        REFUSAL_CALLER,           /* there is a rule for this user, but not in this unit, cgroup or user namespace */
         REFUSAL_SOURCE_KIND,      /* this user may mount the type, but not from this kind of source */
         REFUSAL_DEVICE,           /* this user may mount the type from devices, but not from this one */
         REFUSAL_OPTION,           /* an option that no matching rule grants; AuthorizeResult.options has the bits */
@@ -46,6 +47,9 @@ typedef struct AuthorizeRequest {
         uint32_t source;     /* one PolicySource bit, for the slot "source" */
         dev_t device;        /* if source == POLICY_SOURCE_DEVICE */
         uint32_t options;    /* PolicyOption bits asked for */
+        const char *cgroup;  /* path of the caller's cgroup; NULL: not known, which matches no pattern */
+        bool foreign;        /* the caller is not in the supervisor's own user namespace: its root is nobody special */
+        uid_t owner;         /* of the caller's user namespace */
 } AuthorizeRequest;
 
 typedef struct AuthorizeResult {

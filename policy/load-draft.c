@@ -120,6 +120,9 @@ void draft_type_done(DraftType *draft) {
         for (size_t i = 0; i < draft->n_rules; i++) {
                 clear_devices(&draft->rules[i]);
                 free(draft->rules[i].device_paths);
+                free(draft->rules[i].owners);
+                free(draft->rules[i].units);
+                free(draft->rules[i].cgroups);
                 free(draft->rules[i].devices);
                 free(draft->rules[i].uids);
                 free(draft->rules[i].gids);

@@ -186,6 +186,36 @@ static int apply_groups(Target *target, const Entry *entry, const char **ret_pro
         return apply_ids(entry, parse_group, &target->rule->gids, &target->rule->n_gids, ret_problem);
 }
 
+static int apply_owners(Target *target, const Entry *entry, const char **ret_problem) {
+        return apply_ids(entry, parse_owner, &target->rule->owners, &target->rule->n_owners, ret_problem);
+}
+
+static int apply_patterns(const Entry *entry, char **patterns) {
+        free(*patterns);
+        *patterns = strdup(entry->value);
+        return *patterns ? 0 : -ENOMEM;
+}
+
+static int apply_units(Target *target, const Entry *entry, const char **ret_problem) {
+        if (strchr(entry->value, '/')) {
+                *ret_problem = "are names of units, not paths; Cgroups= takes paths";
+                return -EINVAL;
+        }
+        return apply_patterns(entry, &target->rule->units);
+}
+
+/* Each must begin at the root, or it would never match. */
+static int apply_cgroups(Target *target, const Entry *entry, const char **ret_problem) {
+        for (const char *p = entry->value; *p; p += strcspn(p, " \t")) {
+                p += strspn(p, " \t");
+                if (*p && *p != '/') {
+                        *ret_problem = "are paths below the root of the cgroup tree: they begin with a slash";
+                        return -EINVAL;
+                }
+        }
+        return apply_patterns(entry, &target->rule->cgroups);
+}
+
 void clear_devices(DraftRule *rule) {
         clear_words(rule->device_paths, &rule->n_devices);
 }
@@ -275,6 +305,9 @@ static const KeyRow type_rows[] = {
         NUMBER64("Deadlines", "Stop", parse_time, IN_TYPE, PolicyType, stop_usec),
         {"Allow", "Users", .apply = apply_users},
         {"Allow", "Groups", .apply = apply_groups},
+        {"Allow", "Units", .apply = apply_units},
+        {"Allow", "Cgroups", .apply = apply_cgroups},
+        {"Allow", "NamespaceOwners", .apply = apply_owners},
         {"Allow", "Devices", .apply = apply_devices},
         NUMBER32("Allow", "Sources", parse_sources, IN_RULE, DraftRule, rule.sources),
         NUMBER32("Allow", "Options", parse_option_names, IN_RULE, DraftRule, rule.options),

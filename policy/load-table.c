@@ -84,6 +84,14 @@ static int push_rule(Builder *b, const DraftRule *draft) {
         r = push(&b->ids, draft->gids, draft->n_gids);
         if (r < 0)
                 return r;
+        rule.owners = (PolicyRange){b->ids.count, (uint32_t) draft->n_owners};
+        r = push(&b->ids, draft->owners, draft->n_owners);
+        if (r >= 0)
+                r = push_string(b, draft->units ?: "", &rule.units);
+        if (r >= 0)
+                r = push_string(b, draft->cgroups ?: "", &rule.cgroups);
+        if (r < 0)
+                return r;
         rule.devices = (PolicyRange){b->devices.count, (uint32_t) draft->n_devices};
         for (size_t i = 0; i < draft->n_devices; i++) {
                 PolicyDevice device = draft->devices[i];

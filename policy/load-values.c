@@ -224,6 +224,14 @@ int parse_user(const char *text, uint32_t *ret) {
         return 0;
 }
 
+int parse_owner(const char *text, uint32_t *ret) {
+        if (strcmp(text, "host") == 0) {
+                *ret = POLICY_ID_HOST;
+                return 0;
+        }
+        return parse_user(text, ret);
+}
+
 int parse_group(const char *text, uint32_t *ret) {
         const struct group *entry;
         int r = parse_id(text, ret);

@@ -63,8 +63,9 @@ bool file_is_mask(const char *path); /* empty, or a link to /dev/null */
 typedef struct DraftRule {
         PolicyRule rule; /* its ranges are filled in when the table is made */
         char *file;      /* owned */
-        uint32_t *uids, *gids; /* owned */
-        size_t n_uids, n_gids;
+        uint32_t *uids, *gids, *owners; /* owned */
+        size_t n_uids, n_gids, n_owners;
+        char *units, *cgroups; /* owned; NULL: any */
         PolicyDevice *devices; /* owned; path is an index into device_paths */
         char **device_paths;   /* owned strings, one per device, "" for numbers */
         size_t n_devices;
@@ -132,6 +133,7 @@ int parse_percent(const char *text, uint64_t *ret, const char **ret_problem) _mu
 int parse_sources(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_option_names(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_user(const char *text, uint32_t *ret) _must_check_; /* name, number or "*"; -ENOENT if there is none */
+int parse_owner(const char *text, uint32_t *ret) _must_check_; /* likewise, or "host" */
 int parse_group(const char *text, uint32_t *ret) _must_check_;
 int parse_device(const char *text, PolicyDevice *ret, char **ret_path, const char **ret_problem) _must_check_;
 int check_specifiers(const char *word, const DraftType *draft, const char **ret_problem) _must_check_;

@@ -60,6 +60,7 @@ static bool rule_is_valid(const View *view, const PolicyRule *rule) {
 
         return name_is_valid(rule->name) && string_fits(view, rule->place.file) && range_fits(rule->uids, table->ids) &&
                range_fits(rule->gids, table->ids) && range_fits(rule->devices, table->devices) &&
+               range_fits(rule->owners, table->ids) && string_fits(view, rule->units) && string_fits(view, rule->cgroups) &&
                !(rule->sources & ~(uint32_t) _POLICY_SOURCE_ALL) && !(rule->options & ~(uint32_t) _POLICY_OPTION_ALL) &&
                rule->administrator <= 1;
 }

@@ -29,6 +29,7 @@
 #define POLICY_SLOTS_MAX 4         /* per type; slot 0 is always "source" if the type takes a source */
 #define POLICY_FILTER_MAX 4096     /* instructions, the kernel's BPF_MAXINSNS */
 #define POLICY_ID_ANY UINT32_MAX   /* "*" in Users= or Groups=, and "any" for major or minor */
+#define POLICY_ID_HOST (UINT32_MAX - 1) /* "host" in NamespaceOwners=: the supervisor's own user namespace, whoever owns it */
 
 typedef enum PolicyHandOver {
         POLICY_HAND_OVER_SERVICE, /* libfuse >= 3.19 service protocol on fd 3 */
@@ -129,7 +130,10 @@ typedef struct PolicyRule { /* an [Allow NAME] section: who may mount this type,
         uint32_t options;    /* PolicyOption bits granted beyond the harmless ones are included here */
         PolicyRange devices; /* which devices, if sources has DEVICE; an empty range means none */
         uint32_t administrator; /* bool: suid and dev may be granted, foreign mount points are allowed */
+        uint32_t units;      /* string: patterns, separated by blanks, of which one must match a part of the caller's cgroup; "": any */
+        uint32_t cgroups;    /* string: likewise, of which one must match its path, or the path of a cgroup above it */
         uint32_t reserved;
+        PolicyRange owners;  /* into ids: who must own the caller's user namespace; empty: anybody */
 } PolicyRule;
 
 typedef struct PolicyFile { /* a file in the sandbox root, bound read-only from the same path of the host */

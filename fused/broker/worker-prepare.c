@@ -46,7 +46,7 @@ static int check_slots(const WorkerJob *job, WorkerReport *report) {
         return 0;
 }
 
-static int decide_slot(const WorkerJob *job, uint32_t i, WorkerReport *report) {
+static int decide_slot(const WorkerJob *job, const CallerFacts *facts, uint32_t i, WorkerReport *report) {
         DeviceQuestion question = {.host = job->host, .node_fd = job->slot_fds[i]};
         const AuthorizeDevices devices = {
                 .path_is_device = device_path_matches,
@@ -60,6 +60,9 @@ static int decide_slot(const WorkerJob *job, uint32_t i, WorkerReport *report) {
                 .n_groups = job->identity->n_groups,
                 .source = source_of_kind[job->slot_kinds[i]],
                 .options = job->options,
+                .cgroup = *facts->cgroup ? facts->cgroup : NULL,
+                .foreign = facts->foreign,
+                .owner = facts->owner,
         };
         AuthorizeResult result = {0};
         struct stat st = {0};
@@ -83,6 +86,7 @@ static int decide_slot(const WorkerJob *job, uint32_t i, WorkerReport *report) {
 }
 
 int worker_authorize(const WorkerJob *job, WorkerReport *report) {
+        CallerFacts facts;
         int r;
 
         report->stage = BROKER_STAGE_SOURCE;
@@ -92,11 +96,16 @@ int worker_authorize(const WorkerJob *job, WorkerReport *report) {
         r = check_slots(job, report);
         if (r < 0)
                 return r;
+        r = worker_caller_facts(job, &facts);
+        if (r < 0) {
+                report->stage = BROKER_STAGE_IDENTITY;
+                return r;
+        }
         /* Backwards, so that the answer that is reported is that of the source (slot 0). */
         for (uint32_t i = POLICY_SLOTS_MAX; i-- > 0;) {
                 if (i > 0 && job->slot_kinds[i] == BROKER_SLOT_EMPTY)
                         continue;
-                r = decide_slot(job, i, report);
+                r = decide_slot(job, &facts, i, report);
                 if (r < 0)
                         return r;
         }

@@ -92,6 +92,13 @@ int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) _must_ch
 /* The steps, one file each; they run in the worker. */
 int worker_check(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c: everything that may be refused beforehand */
 int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds /* [2 + POLICY_SLOTS_MAX] */, size_t *n_fds); /* worker-prepare.c */
+typedef struct CallerFacts {
+        char cgroup[1024]; /* path; "" if not known */
+        bool foreign;      /* its user namespace is not ours */
+        uid_t owner;       /* of its user namespace */
+} CallerFacts;
+/* Where the caller is, by the kernel's word, of the process that its pidfd stands for; worker-caller.c. */
+int worker_caller_facts(const WorkerJob *job, CallerFacts *ret) _must_check_;
 int worker_authorize(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c */
 int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int socket_fd, WorkerReport *report, int *ret_mount_fd); /* worker-mount.c */
 int worker_unmount(const WorkerJob *job); /* worker-unmount.c */
