@@ -11,9 +11,10 @@
 
 static int parse(int argc, char **argv, MountArguments *ret) {
         static const struct option options[] = {
-                {"detached", no_argument, NULL, 'd'}, {"options", required_argument, NULL, 'o'}, {0}};
+                {"detached", no_argument, NULL, 'd'}, {"options", required_argument, NULL, 'o'},
+                {"owner", required_argument, NULL, 'O'}, {0}};
         bool detached = false;
-        int c, n;
+        int c, n, status;
 
         /* The command after "--" is not ours to look at. */
         for (n = 1; n < argc && strcmp(argv[n], "--") != 0; n++)
@@ -27,12 +28,17 @@ static int parse(int argc, char **argv, MountArguments *ret) {
                 case 'd':
                         detached = true;
                         break;
+                case 'O':
+                        status = mount_arguments_open_owner(ret, optarg);
+                        if (status != 0)
+                                return status;
+                        break;
                 default:
-                        return usage_error("mount TYPE SOURCE MOUNTPOINT [-o OPT,...]");
+                        return usage_error("mount TYPE SOURCE MOUNTPOINT [-o OPT,...] [--owner WHO]");
                 }
         if (n - optind != (detached ? 2 : 3))
-                return usage_error(detached ? "mount TYPE SOURCE --detached -- COMMAND..."
-                                            : "mount TYPE SOURCE MOUNTPOINT [-o OPT,...]");
+                return usage_error(detached ? "mount TYPE SOURCE --detached [-o OPT,...] [--owner WHO] -- COMMAND..."
+                                            : "mount TYPE SOURCE MOUNTPOINT [-o OPT,...] [--owner WHO]");
         if (detached != (n < argc) || (detached && n + 1 >= argc))
                 return usage_error("--detached needs a COMMAND after '--', and only it takes one");
         ret->type = argv[optind];

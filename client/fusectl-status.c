@@ -19,6 +19,13 @@ static const char *format_server(json_object *row, char *buffer, size_t size) {
         return buffer;
 }
 
+static const char *format_owner(json_object *row, char *buffer, size_t size) {
+        if (number_of(row, "owner-pid") == 0)
+                return "";
+        (void) snprintf(buffer, size, "process %s", text_of(row, "owner-pid"));
+        return buffer;
+}
+
 static const char *format_usage(json_object *row, char *buffer, size_t size) {
         (void) snprintf(buffer, size, "%llu KiB, %s processes", (unsigned long long) (number_of(row, "memory") / 1024),
                         text_of(row, "processes"));
@@ -71,6 +78,7 @@ int command_status(Context *context, int argc, char **argv) {
                 {"slots", "slots", format_slots},
                 {"hand-over", "hand-over"},
                 {"server", "server-pid", format_server},
+                {"ends with", "owner-pid", format_owner},
                 {"cgroup", "cgroup"},
                 {"in use", "memory", format_usage},
                 {"limits", "limits", format_limits},

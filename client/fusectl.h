@@ -85,17 +85,19 @@ typedef struct MountArguments {
         Source opened;          /* the source */
         int mountpoint_fd;      /* owned */
         char *mountpoint_name;  /* owned */
+        int owner_pidfd;        /* owned; what the mount ends with */
         struct {
                 char *name; /* owned */
                 Source source;
         } slots[MOUNT_SLOTS_MAX];
         size_t n_slots;
 } MountArguments;
-#define MOUNT_ARGUMENTS_NULL ((MountArguments){.opened = SOURCE_NULL, .mountpoint_fd = -EBADF})
+#define MOUNT_ARGUMENTS_NULL ((MountArguments){.opened = SOURCE_NULL, .mountpoint_fd = -EBADF, .owner_pidfd = -EBADF})
 void mount_arguments_done(MountArguments *arguments);
 /* The client must be connected. 0, or an exit status after a message. */
 int mount_arguments_open_source(Context *context, MountArguments *arguments, bool read_only); /* and slots */
 int mount_arguments_open_point(MountArguments *arguments);
+int mount_arguments_open_owner(MountArguments *arguments, const char *word); /* owner.c: PID, session or parent */
 int mount_request(Context *context, const MountArguments *arguments, uint64_t *ret_id, int *ret_mount_fd);
 
 /* table.c */

@@ -224,6 +224,8 @@ static int build_mount(FusedClient *client, const FusedMountRequest *request, sd
         if (r >= 0 && request->prepare)
                 r = append_fd(*ret, "channel", request->channel_fd);
         if (r >= 0)
+                r = append_fd(*ret, "owner", request->owner_pidfd > 0 ? request->owner_pidfd : -1);
+        if (r >= 0)
                 r = append_options(*ret, request->options, request->n_options);
         return r < 0 ? r : sd_bus_message_close_container(*ret);
 }

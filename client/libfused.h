@@ -61,6 +61,7 @@ typedef struct FusedMountRequest {
         size_t n_options;
         bool prepare;                /* hand-over caller: the FUSE device goes to channel_fd; fused_attach() makes the mount */
         int channel_fd;              /* borrowed: one end of an AF_UNIX socket pair; one byte 0 comes with the device */
+        int owner_pidfd;             /* borrowed; the mount ends when this process does; <= 0: none */
 } FusedMountRequest;
 
 /* Returns when the server has answered FUSE_INIT. *ret_mount_fd is the mount's descriptor (the caller owns it) if the

@@ -18,6 +18,7 @@
 
 void mount_arguments_done(MountArguments *arguments) {
         arguments->mountpoint_fd = fd_close(arguments->mountpoint_fd);
+        arguments->owner_pidfd = fd_close(arguments->owner_pidfd);
         free(arguments->mountpoint_name);
         source_done(&arguments->opened);
         option_words_done(&arguments->options);
@@ -158,6 +159,7 @@ int mount_request(Context *context, const MountArguments *arguments, uint64_t *r
                 .mountpoint_name = arguments->mountpoint_name,
                 .options = (const char *const *) arguments->options.words,
                 .n_options = arguments->options.n,
+                .owner_pidfd = arguments->owner_pidfd,
         };
         FusedError error = {0};
         int r;

@@ -51,6 +51,8 @@ static const RefusalRow refusal_rows[_REFUSAL_MAX] = {
                 "namespaces"},
         [REFUSAL_TREE] = {"tree", "the file system of this directory cannot be handed over",
                 "a directory on a file system with idmapped mounts (ext4, xfs, btrfs, tmpfs since Linux 6.3)"},
+        [REFUSAL_OWNER] = {"owner", "a mount cannot end with that process",
+                "a live process of the same user"},
         [REFUSAL_QUOTA_MOUNTS] = {"quota-mounts", "too many mounts",
                 "unmount something, or raise MaxMounts= in fused.conf"},
         [REFUSAL_QUOTA_PENDING] = {"quota-pending", "too many mounts are being made at the same time",

@@ -25,6 +25,7 @@ typedef enum Refusal {
         REFUSAL_MOUNTPOINT_FS,    /* on a file system where fused does not mount (FUSE, procfs, sysfs, cgroup) */
         REFUSAL_NAMESPACE,    /* the caller's namespaces cannot be used (ids not mapped, or not known on this kernel) */
         REFUSAL_TREE,         /* the tree's file system cannot be idmapped */
+        REFUSAL_OWNER,        /* not a live process of the caller's user, or not a pidfd at all */
         REFUSAL_QUOTA_MOUNTS, /* per-user limits */
         REFUSAL_QUOTA_PENDING,
         REFUSAL_QUOTA_FDS,

@@ -18,6 +18,9 @@
 #ifndef FUSE_DEV_IOC_SYNC_INIT
 #define FUSE_DEV_IOC_SYNC_INIT _IO(229, 3) /* Linux 6.18 */
 #endif
+#ifndef NS_GET_MNTNS_ID
+#define NS_GET_MNTNS_ID _IOR(0xb7, 0x5, uint64_t) /* Linux 6.11 */
+#endif
 
 /* How a process has ended, of a pidfd: Linux 6.15 (include/uapi/linux/pidfd.h, struct pidfd_info, its first version). */
 typedef struct KernelPidfdInfo {

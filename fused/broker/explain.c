@@ -77,7 +77,7 @@ static int start(Broker *broker, const BrokerRequest *request, const PolicyType 
                 .slot_kinds = {wanted->slot},
                 .options = wanted->options,
                 .mountpoint_fd = -EBADF,
-                .mount_ns_fd = -EBADF,
+                .owner_fd = -EBADF,
         };
         task = calloc(1, sizeof *task);
         if (!task)

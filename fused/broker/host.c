@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -96,6 +97,22 @@ int host_reopen(const Host *host, int fd, int flags) {
 
         (void) snprintf(path, sizeof path, "self/fd/%d", fd);
         return RET_NERRNO(openat(host->proc_fd, path, flags | O_CLOEXEC | O_NOCTTY));
+}
+
+bool host_fd_is_pidfd(const Host *host, int fd) {
+        static const char *const names[] = {"anon_inode:[pidfd]", "pidfd:["}; /* the second since Linux 6.9: an inode of pidfs */
+        char path[32], target[64];
+        ssize_t n;
+
+        (void) snprintf(path, sizeof path, "self/fd/%d", fd);
+        n = readlinkat(host->proc_fd, path, target, sizeof target - 1);
+        if (n < 0)
+                return false;
+        target[n] = 0;
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) /* a file's name would begin with a slash */
+                if (strncmp(target, names[i], strlen(names[i])) == 0)
+                        return true;
+        return false;
 }
 
 int host_mount_id_of_fd(const Host *host, int fd, uint64_t *ret) {

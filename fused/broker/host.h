@@ -30,5 +30,8 @@ int host_connection_waiting(const Host *host, uint32_t connection, uint32_t *ret
 /* Opens the file behind a descriptor anew (with these open flags), through our own /proc. */
 int host_reopen(const Host *host, int fd, int flags) _must_check_;
 
+/* By what our own /proc calls it: its file system, if it is something else, is not asked. */
+bool host_fd_is_pidfd(const Host *host, int fd);
+
 /* "mnt_id:" of /proc/self/fdinfo: the mount a descriptor is on, without asking its file system. */
 int host_mount_id_of_fd(const Host *host, int fd, uint64_t *ret) _must_check_;

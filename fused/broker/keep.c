@@ -27,7 +27,7 @@ static const struct {
         {"point", offsetof(Mount, mountpoint_fd)},
         {"server", offsetof(Mount, server_pidfd)},
         {"stderr", offsetof(Mount, stderr_fd)},
-        {"namespace", offsetof(Mount, mount_ns_fd)},
+        {"owner", offsetof(Mount, owner_pidfd)},
 };
 
 static int *part_of(Mount *mount, size_t i) {
@@ -171,6 +171,7 @@ void keep_mount(Mount *mount) {
                 .magic = KEPT_MAGIC,
                 .size = sizeof kept,
                 .server_start = mount->server_pid > 0 ? start_of_process(mount->broker, mount->server_pid) : 0,
+                .owner_start = mount->owner_pidfd >= 0 ? start_of_process(mount->broker, mount->record.owner_pid) : 0,
                 .is_unit = mount->is_unit,
                 .attached = mount->attached,
                 .record = mount->record,
@@ -223,7 +224,7 @@ int keep_validate(const KeptMount *kept, size_t size) {
 
         if (size != sizeof *kept || kept->magic != KEPT_MAGIC || kept->size != sizeof *kept)
                 return -EBADMSG;
-        if (record->mount_id == 0 || record->live_usec == 0 || record->server_pid < 0 || record->kernel_mount_id == 0 ||
+        if (record->mount_id == 0 || record->live_usec == 0 || record->server_pid < 0 || record->owner_pid < 0 || record->kernel_mount_id == 0 ||
             (record->flags & ~(uint32_t) _BROKER_CREATE_FLAGS_ALL) || (record->options & ~(uint32_t) _POLICY_OPTION_ALL))
                 return -EBADMSG;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
@@ -275,23 +276,11 @@ static int find_policy(Broker *broker, Mount *mount) {
         return mount->type ? 0 : -ENOENT;
 }
 
-static bool is_pidfd(const Broker *broker, int fd) {
-        char path[32], target[64];
-        ssize_t n;
-
-        (void) snprintf(path, sizeof path, "self/fd/%d", fd);
-        n = readlinkat(broker->host.proc_fd, path, target, sizeof target - 1);
-        if (n < 0)
-                return false;
-        target[n] = 0;
-        return strstr(target, "pidfd");
-}
-
 /* A pid is only a number: it is the server's if the process behind it began when the server did. */
 static int find_server(Mount *mount, const KeptMount *kept) {
         Broker *broker = mount->broker;
 
-        if (mount->server_pidfd >= 0 && !is_pidfd(broker, mount->server_pidfd))
+        if (mount->server_pidfd >= 0 && !host_fd_is_pidfd(&broker->host, mount->server_pidfd))
                 mount->server_pidfd = fd_close(mount->server_pidfd);
         if (mount->server_pidfd < 0 && kept->record.server_pid > 0)
                 mount->server_pidfd = RET_NERRNO(pidfd_open(kept->record.server_pid, 0));
@@ -302,6 +291,22 @@ static int find_server(Mount *mount, const KeptMount *kept) {
         mount->server_pid = kept->record.server_pid;
         mount->is_unit = true; /* whoever started it, it is not our child */
         return mount_watch_server(mount);
+}
+
+/* -ESRCH: the mount should have ended with it, but nobody was there. */
+static int find_owner(Mount *mount, const KeptMount *kept) {
+        Broker *broker = mount->broker;
+
+        if (mount->owner_pidfd >= 0 && !host_fd_is_pidfd(&broker->host, mount->owner_pidfd))
+                mount->owner_pidfd = fd_close(mount->owner_pidfd);
+        if (kept->record.owner_pid == 0)
+                return 0;
+        if (mount->owner_pidfd < 0) {
+                mount->owner_pidfd = RET_NERRNO(pidfd_open(kept->record.owner_pid, 0));
+                if (mount->owner_pidfd < 0 || start_of_process(broker, kept->record.owner_pid) != kept->owner_start)
+                        return -ESRCH;
+        }
+        return mount_watch_owner(mount);
 }
 
 static int adopt(Broker *broker, const KeptMount *kept) {
@@ -335,6 +340,8 @@ static int adopt(Broker *broker, const KeptMount *kept) {
         log_info("mount %llu: taken over from an earlier supervisor%s", id, r < 0 ? ", but its server has ended" : "");
         if (r < 0)
                 mount_end(mount, BROKER_REASON_SERVER_EXIT, /* graceful= */ false);
+        else if (find_owner(mount, kept) < 0)
+                mount_end(mount, BROKER_REASON_OWNER_GONE, /* graceful= */ true);
         return 0;
 }
 

@@ -4,8 +4,8 @@
 /* What outlives the supervisor, so that the next one goes on where this one ended (a restart, an upgrade, a crash):
  *
  *   RUNTIME/mounts/ID   one file per live mount, a KeptMount: what it is, and who serves it
- *   fd store            with systemd: the FUSE device, the pinned mount point, the server's pidfd and standard error, and
- *                       the policy that the mount was made under. systemd before 254 drops them when the service is stopped, and
+ *   fd store            with systemd: the FUSE device, the pinned mount point, pidfds of server and owner, the server's standard
+ *                       error, and the policy that the mount was made under. systemd before 254 drops them when the service is stopped, and
  *                       keeps them over a restart; the file alone is enough to find the rest again, or to do without it
  *
  * Both are written by the broker only and are root's; still, nothing that comes back is believed: sizes, strings and enums are
@@ -13,12 +13,13 @@
 
 #include "broker/mount.h"
 
-#define KEPT_MAGIC 0x3174706bU /* the layout below, and that of BrokerRecord; anything else is left alone */
+#define KEPT_MAGIC 0x3274706bU /* the layout below, and that of BrokerRecord; anything else is left alone */
 
 typedef struct KeptMount {
         uint32_t magic;
         uint32_t size;
         uint64_t server_start; /* clock ticks after boot, as in /proc/PID/stat: with the pid, one process and no other */
+        uint64_t owner_start;  /* likewise */
         uint32_t is_unit;
         uint32_t attached;
         BrokerRecord record;

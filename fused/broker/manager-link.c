@@ -166,7 +166,7 @@ static int on_message(sd_event_source *source, int fd, uint32_t revents, void *u
         ManagerLink *link = userdata;
         Broker *broker = link->broker;
         const char *what = "unknown";
-        int fds[3 + POLICY_SLOTS_MAX];
+        int fds[BROKER_FDS_MAX];
         BrokerRequest request;
         size_t n_fds = 0;
         ssize_t n;

@@ -99,10 +99,11 @@ void mount_release(Mount *mount) {
         (void) sd_event_source_disable_unref(mount->server_child);
         (void) sd_event_source_disable_unref(mount->server_late);
         (void) sd_event_source_disable_unref(mount->deadline);
+        (void) sd_event_source_disable_unref(mount->owner_gone);
         spare_give_back(mount);
         mount->cgroup = cgroup_free(mount->cgroup);
         identity_done(&mount->identity);
-        int *const held[] = {&mount->caller_fd, &mount->mountpoint_fd, &mount->mount_ns_fd, &mount->fuse_fd, &mount->abort_fd,
+        int *const held[] = {&mount->caller_fd, &mount->mountpoint_fd, &mount->owner_pidfd, &mount->fuse_fd, &mount->abort_fd,
                              &mount->channel_fd, &mount->stderr_fd, &mount->server_pidfd};
         for (size_t i = 0; i < ELEMENTSOF(held); i++)
                 *held[i] = fd_close(*held[i]);
@@ -139,7 +140,7 @@ static void on_detached(const WorkerReport *report, int *fds, size_t n_fds, void
         mount->unmounter = NULL;
         if (report->error < 0)
                 log_warning("mount %llu: could not be detached from %s: %s", (unsigned long long) mount->record.mount_id,
-                            mount->mount_ns_fd >= 0 ? "its namespace" : "its mount point", strerror(-report->error));
+                            mount->record.mount_ns_inode ? "its namespace" : "its mount point", strerror(-report->error));
         mount->attached = false;
         end_server(mount);
 }
@@ -149,7 +150,9 @@ static int start_unmount(Mount *mount, bool lazy, worker_report_t on_report) {
                 .kind = WORKER_UNMOUNT,
                 .host = &mount->broker->host,
                 .mountpoint_fd = mount->mountpoint_fd,
-                .mount_ns_fd = mount->mount_ns_fd,
+                .owner_fd = -EBADF,
+                .mount_ns_inode = mount->record.mount_ns_inode,
+                .mount_ns_id = mount->record.mount_ns_id,
                 .kernel_mount_id = mount->record.kernel_mount_id,
                 .mount_id_unique = mount->record.mount_id_unique,
                 .lazy = lazy,
@@ -217,6 +220,22 @@ int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *u
         } else if (!mount->unmounter) /* else it is freed once it is detached */
                 mount_free(mount);
         return 0;
+}
+
+static int on_owner_gone(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Mount *mount = userdata;
+
+        mount->owner_gone = sd_event_source_disable_unref(mount->owner_gone);
+        log_info("mount %llu: process %d, with which it was to end, has ended", (unsigned long long) mount->record.mount_id,
+                 mount->record.owner_pid);
+        mount_end(mount, BROKER_REASON_OWNER_GONE, /* graceful= */ mount->state == MOUNT_LIVE);
+        return 0;
+}
+
+int mount_watch_owner(Mount *mount) {
+        if (mount->owner_pidfd < 0)
+                return 0;
+        return sd_event_add_io(mount->broker->event, &mount->owner_gone, mount->owner_pidfd, EPOLLIN, on_owner_gone, mount);
 }
 
 static void on_unmounted(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {

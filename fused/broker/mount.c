@@ -109,7 +109,7 @@ Mount *mount_new_empty(Broker *broker) {
                 return NULL;
         mount->broker = broker;
         mount->identity = IDENTITY_NULL;
-        mount->caller_fd = mount->mountpoint_fd = mount->mount_ns_fd = mount->fuse_fd = mount->abort_fd = -EBADF;
+        mount->caller_fd = mount->mountpoint_fd = mount->owner_pidfd = mount->fuse_fd = mount->abort_fd = -EBADF;
         mount->channel_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 mount->slot_fds[i] = -EBADF;
@@ -163,7 +163,7 @@ static int start_mount_worker(Mount *mount) {
                 .server_uid = mount->record.server_uid,
                 .await_uid = mount->broker->units && !mount->unit && mount->type->hand_over != POLICY_HAND_OVER_CALLER,
                 .mountpoint_fd = mount->mountpoint_fd,
-                .mount_ns_fd = -EBADF,
+                .owner_fd = mount->owner_pidfd,
         };
 
         memcpy(job.slot_fds, mount->slot_fds, sizeof job.slot_fds);
@@ -180,6 +180,28 @@ static void refuse_create(Broker *broker, const BrokerRequest *request, int erro
         manager_reply(broker, request, &reply, NULL, 0);
 }
 
+static void take_descriptors(Mount *mount, const BrokerCreate *create, int *fds) {
+        size_t n = 0;
+
+        mount->caller_fd = TAKE_FD(fds[n]);
+        n++;
+        if (!(create->flags & BROKER_CREATE_DETACHED)) {
+                mount->mountpoint_fd = TAKE_FD(fds[n]);
+                n++;
+        }
+        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                if (create->slots[i] != BROKER_SLOT_EMPTY) {
+                        mount->slot_fds[i] = TAKE_FD(fds[n]);
+                        n++;
+                }
+        if (create->flags & BROKER_CREATE_CHANNEL) {
+                mount->channel_fd = TAKE_FD(fds[n]);
+                n++;
+        }
+        if (create->flags & BROKER_CREATE_OWNER)
+                mount->owner_pidfd = TAKE_FD(fds[n]);
+}
+
 /* Safe: who asks is read from the socket; every descriptor is looked at by a worker that may hang instead of us; the source
  * and mount point are what the client could open itself, or a device that policy grants to this very user; names and
  * server options are only kept. Race: none, nothing is looked up by a path. */
@@ -187,7 +209,6 @@ void mount_create(Broker *broker, const BrokerRequest *request, int *fds) {
         const BrokerCreate *create = &request->create;
         const PolicyTable *table = policy_table(broker->policy);
         const PolicyType *type = NULL;
-        size_t n = 0;
         int r;
 
         if (create->policy_generation != policy_generation(broker->policy))
@@ -202,22 +223,7 @@ void mount_create(Broker *broker, const BrokerRequest *request, int *fds) {
         if (!mount)
                 return refuse_create(broker, request, -ENOMEM, REFUSAL_NONE);
         expect_answer(mount, request);
-        mount->caller_fd = TAKE_FD(fds[n]);
-        n++;
-        if (!(create->flags & BROKER_CREATE_DETACHED)) {
-                mount->mountpoint_fd = TAKE_FD(fds[n]);
-                n++;
-        }
-        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
-                if (create->slots[i] != BROKER_SLOT_EMPTY) {
-                        mount->slot_fds[i] = TAKE_FD(fds[n]);
-                        n++;
-                }
-
-        if (create->flags & BROKER_CREATE_CHANNEL) {
-                mount->channel_fd = TAKE_FD(fds[n]);
-                n++;
-        }
+        take_descriptors(mount, create, fds);
 
         WorkerReport report = {.stage = BROKER_STAGE_IDENTITY};
         if ((type->hand_over == POLICY_HAND_OVER_CALLER) != (mount->channel_fd >= 0))
@@ -279,6 +285,7 @@ static int give_device(Mount *mount) {
 
 static void on_prepared(Mount *mount, const WorkerReport *report, int *fds, size_t n_fds) {
         size_t n = 0;
+        int r;
 
         mount->caller_fd = fd_close(mount->caller_fd);
         identity_done(&mount->identity); /* the pidfd has done its work; ids are in the record */
@@ -290,22 +297,28 @@ static void on_prepared(Mount *mount, const WorkerReport *report, int *fds, size
                         mount->slot_fds[i] = TAKE_FD(fds[n]);
                         n++;
                 }
-        if (report->foreign_mount_ns)
-                mount->mount_ns_fd = TAKE_FD(fds[n]);
+        if (report->owner_found)
+                mount->owner_pidfd = TAKE_FD(fds[n]);
         mount->record.options = report->options;
         mount->record.sync_init = report->sync_init;
         mount->record.foreign_namespace = report->foreign_user_ns;
+        mount->record.mount_ns_inode = report->mount_ns_inode;
+        mount->record.mount_ns_id = report->mount_ns_id;
+        mount->record.owner_pid = report->owner_pid;
         mount->record.device_major = report->device.major;
         mount->record.device_minor = report->device.minor;
         mount->record.device_size = report->device.size;
         if (mount->type->hand_over == POLICY_HAND_OVER_CALLER) {
                 WorkerReport failure = {.stage = BROKER_STAGE_FUSE_DEVICE};
-                int r = give_device(mount);
+                r = give_device(mount);
                 if (r < 0)
                         return fail(mount, r, &failure);
         }
         enter_state(mount, MOUNT_CREATED);
         mount_arm(mount, mount->type->start_usec + MARGIN_USEC);
+        r = mount_watch_owner(mount);
+        if (r < 0)
+                return fail(mount, r, report);
         answer(mount, 0, report, NULL, 0);
 }
 
@@ -354,7 +367,7 @@ static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *
                 n_slots += mount->record.slots[i] != BROKER_SLOT_EMPTY;
         if (report->kind == WORKER_REPORT_ALLOWED && mount->state == MOUNT_CREATING && !mount->unit && n_fds == 0)
                 return on_allowed(mount);
-        if (report->kind == WORKER_REPORT_PREPARED && mount->state == MOUNT_CREATING && n_fds == 1 + n_slots + !!report->foreign_mount_ns)
+        if (report->kind == WORKER_REPORT_PREPARED && mount->state == MOUNT_CREATING && n_fds == 1 + n_slots + !!report->owner_found)
                 return on_prepared(mount, report, fds, n_fds);
         if (report->kind == WORKER_REPORT_LIVE && mount->state == MOUNT_MOUNTING && n_fds == (mount->mountpoint_fd < 0))
                 return on_live(mount, report, fds, n_fds);
@@ -469,7 +482,7 @@ void mount_do(Mount *mount, const BrokerRequest *request) {
 
 void mount_query(Mount *mount, const BrokerRequest *request) {
         BrokerReply reply = {0};
-        const int held[] = {mount->mountpoint_fd, mount->mount_ns_fd, mount->fuse_fd, mount->abort_fd,
+        const int held[] = {mount->mountpoint_fd, mount->owner_pidfd, mount->fuse_fd, mount->abort_fd,
                             mount->channel_fd, mount->stderr_fd, mount->server_pidfd};
 
         if (mount->state == MOUNT_LIVE)

@@ -31,7 +31,8 @@ struct Mount {
         int caller_fd;       /* owned until CREATED */
         int mountpoint_fd;   /* owned; O_PATH of what is underneath, never of the served tree */
         int slot_fds[POLICY_SLOTS_MAX]; /* owned: the client's, from CREATED on what the server gets */
-        int mount_ns_fd;     /* owned: the caller's, if it is not ours */
+        int owner_pidfd;     /* owned: what the mount ends with; until CREATED the client's word for it, not looked at here */
+        sd_event_source *owner_gone; /* owned */
         int abort_fd;        /* owned while live: "abort" of our connection, negative if it cannot be had */
         int fuse_fd;         /* owned: keeps the connection until we end it */
         int channel_fd;      /* owned: our end of the server's socket (hand-over service), or the client's (caller), until it has the device */
@@ -81,6 +82,7 @@ int mount_take_uid(Broker *broker, uint32_t *ret) _must_check_;
 
 /* mount-end.c; for mount.c */
 void mount_arm(Mount *mount, uint64_t usec);
+int mount_watch_owner(Mount *mount) _must_check_;
 int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *userdata);
 void mount_free(Mount *mount);
 /* Only forgets it: what it is made of stays as it is. */

@@ -11,7 +11,6 @@
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -19,13 +18,12 @@
 
 #define OVERFLOW_ID 65534U
 
-int worker_enter_mount_ns(const WorkerJob *job, WorkerReport *report, int *ret_ns_fd) {
+int worker_enter_mount_ns(const WorkerJob *job, WorkerReport *report) {
         _cleanup_fd_ int ns_fd = -EBADF;
-        struct stat st;
+        uint64_t inode, id;
         int r;
 
         report->stage = BROKER_STAGE_IDENTITY;
-        *ret_ns_fd = -EBADF;
         if (job->identity->pidfd < 0)
                 return 0; /* no SO_PEERPIDFD: the host's; a mount point elsewhere fails when it is attached */
         r = RET_NERRNO(setns(job->identity->pidfd, CLONE_NEWNS));
@@ -34,12 +32,11 @@ int worker_enter_mount_ns(const WorkerJob *job, WorkerReport *report, int *ret_n
         ns_fd = RET_NERRNO(openat(job->host->proc_fd, "self/ns/mnt", O_RDONLY | O_CLOEXEC));
         if (ns_fd < 0)
                 return ns_fd;
-        if (fstat(ns_fd, &st) < 0)
-                return -errno;
-        if (st.st_ino == job->host->mount_ns_inode)
-                return 0;
-        report->foreign_mount_ns = true;
-        *ret_ns_fd = TAKE_FD(ns_fd);
+        r = worker_mount_ns_identity(ns_fd, &inode, &id);
+        if (r < 0 || inode == job->host->mount_ns_inode)
+                return r;
+        report->mount_ns_inode = inode;
+        report->mount_ns_id = id;
         return 0;
 }
 

@@ -221,11 +221,14 @@ int worker_check(const WorkerJob *job, WorkerReport *report) {
         r = check_server_options(job, report);
         if (r < 0)
                 return r;
+        r = worker_check_owner(job, report);
+        if (r < 0)
+                return r;
         return worker_check_mountpoint(job, report->administrator, report);
 }
 
 int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t *n_fds) {
-        _cleanup_fd_ int ns_fd = -EBADF;
+        _cleanup_fd_ int owner_fd = -EBADF;
         int r;
 
         *n_fds = 0;
@@ -235,7 +238,10 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
         r = open_slots(job, /* trees= */ false, report, slots);
         if (r < 0)
                 return r;
-        r = worker_enter_mount_ns(job, report, &ns_fd);
+        r = worker_find_owner(job, report, &owner_fd);
+        if (r < 0)
+                return r;
+        r = worker_enter_mount_ns(job, report);
         if (r < 0)
                 return r;
         r = open_slots(job, /* trees= */ true, report, slots);
@@ -255,8 +261,8 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
         for (uint32_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 if (slots[i] >= 0)
                         fds[(*n_fds)++] = slots[i];
-        if (ns_fd >= 0)
-                fds[(*n_fds)++] = TAKE_FD(ns_fd);
+        if (owner_fd >= 0)
+                fds[(*n_fds)++] = TAKE_FD(owner_fd);
         report->stage = BROKER_STAGE_NONE;
         return 0;
 }

@@ -157,8 +157,10 @@ int worker_unmount(const WorkerJob *job) {
         char path[32];
         int r;
 
-        if (job->mount_ns_fd >= 0) {
-                r = RET_NERRNO(setns(job->mount_ns_fd, CLONE_NEWNS));
+        if (job->mount_ns_inode) {
+                r = worker_reenter_mount_ns(job->host, job->mount_ns_inode, job->mount_ns_id);
+                if (r == -ESRCH)
+                        return 0; /* nobody is left to see it */
                 if (r < 0)
                         return r;
         }

@@ -32,7 +32,7 @@ static void close_all_except(int *keep, size_t n) {
 }
 
 static void keep_only_own(const WorkerJob *job, int socket_fd) {
-        int keep[16];
+        int keep[12 + POLICY_SLOTS_MAX];
         size_t n = 0;
 
         keep[n++] = socket_fd;
@@ -40,10 +40,9 @@ static void keep_only_own(const WorkerJob *job, int socket_fd) {
         keep[n++] = job->host->dev_fd;
         keep[n++] = job->host->fusectl_fd;
         keep[n++] = job->mountpoint_fd;
-        if (job->kind == WORKER_UNMOUNT)
-                keep[n++] = job->mount_ns_fd;
-        else {
+        if (job->kind != WORKER_UNMOUNT) {
                 keep[n++] = job->caller_fd;
+                keep[n++] = job->owner_fd;
                 keep[n++] = job->identity->pidfd;
                 for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                         keep[n++] = job->slot_fds[i];

@@ -36,11 +36,13 @@ typedef struct WorkerJob {
         uid_t server_uid;
         bool await_uid; /* it is not known yet: report ALLOWED and wait for WorkerAdmit */
 
+        int owner_fd;   /* the client's word, -EBADF: none */
+
         /* MOUNT and UNMOUNT */
         int mountpoint_fd; /* -EBADF: detached */
 
         /* UNMOUNT */
-        int mount_ns_fd;   /* -EBADF: the broker's own */
+        uint64_t mount_ns_inode, mount_ns_id; /* 0: the broker's own */
         uint64_t kernel_mount_id;
         bool mount_id_unique;
         bool lazy;
@@ -48,7 +50,7 @@ typedef struct WorkerJob {
 
 typedef enum WorkerReportKind {
         WORKER_REPORT_ALLOWED,  /* policy says yes; the server, and so its uid, is waited for (await_uid) */
-        WORKER_REPORT_PREPARED, /* fds: FUSE device, each slot that is not empty, [the caller's mount namespace if foreign] */
+        WORKER_REPORT_PREPARED, /* fds: FUSE device, each slot that is not empty, [the owner, if the client has not named it] */
         WORKER_REPORT_MOUNTED,  /* the superblock exists, and which mount is about to be attached; LIVE follows */
         WORKER_REPORT_LIVE,     /* fds: the mount, if detached */
         WORKER_REPORT_DONE,
@@ -66,11 +68,13 @@ typedef struct WorkerReport {
         DeviceFacts device; /* of the slot "source" */
         uint32_t sync_init;
         uint32_t foreign_user_ns;
-        uint32_t foreign_mount_ns; /* bool: the last fd is that namespace */
+        uint32_t owner_found;    /* bool: the last fd is its pidfd */
+        int32_t owner_pid;
+        uint64_t mount_ns_inode; /* of the caller's mount namespace, if it is not ours */
+        uint64_t mount_ns_id;
         uint32_t connection;
         uint64_t kernel_mount_id;
         uint32_t mount_id_unique;
-        uint32_t reserved;
 } WorkerReport;
 
 typedef struct WorkerAdmit {
@@ -106,7 +110,12 @@ int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_
                       int *ret_fd) _must_check_;                      /* worker-tree.c */
 int worker_enter_user_ns(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c; then /dev/fuse is opened, then: */
 int worker_become_caller(const WorkerJob *job, WorkerReport *report); /* takes its ids, keeps CAP_SYS_ADMIN there */
-int worker_enter_mount_ns(const WorkerJob *job, WorkerReport *report, int *ret_ns_fd); /* worker-namespace.c */
+int worker_enter_mount_ns(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c */
+/* worker-reenter.c: into the mount namespace of that identity. -ESRCH: nobody is in it. */
+int worker_reenter_mount_ns(const Host *host, uint64_t inode, uint64_t id);
+int worker_mount_ns_identity(int ns_fd, uint64_t *ret_inode, uint64_t *ret_id);
+int worker_check_owner(const WorkerJob *job, WorkerReport *report);                 /* worker-owner.c: the one that was named */
+int worker_find_owner(const WorkerJob *job, WorkerReport *report, int *ret_fd);     /* the one that goes without saying; -EBADF: none */
 int worker_check_mountpoint(const WorkerJob *job, bool administrator, WorkerReport *report); /* worker-mountpoint.c */
 /* The mount id (unique where the kernel has such) and device of a descriptor's mount, without asking its file system for
  * anything. The caller's ids must be in force for a FUSE mount. */

@@ -20,7 +20,7 @@ struct BrokerCall {
         void *userdata;
         sd_event_source *deadline; /* owned */
         BrokerRequest *unsent;     /* owned; NULL once it is on its way */
-        int fds[3 + POLICY_SLOTS_MAX]; /* owned, of unsent */
+        int fds[BROKER_FDS_MAX]; /* owned, of unsent */
         size_t n_fds;
         uint32_t operation;
         uint64_t mount_id;

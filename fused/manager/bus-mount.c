@@ -80,6 +80,7 @@ ENTRY_OF(kernel_mount_id_unique, "b", (int) v->record->mount_id_unique)
 ENTRY_OF(connection, "u", v->record->connection)
 ENTRY_OF(server_pid, "i", v->record->server_pid)
 ENTRY_OF(server_uid, "u", v->record->server_uid)
+ENTRY_OF(owner_pid, "i", v->record->owner_pid)
 TEXT_OF(cgroup, v->record->cgroup)
 ENTRY_OF(device_size, "t", v->record->device_size)
 TEXT_OF(last_event, v->mount->last_event)
@@ -173,6 +174,7 @@ static const struct {
         {"connection", append_connection},
         {"server-pid", append_server_pid},
         {"server-uid", append_server_uid},
+        {"owner-pid", append_owner_pid},
         {"cgroup", append_cgroup},
         {"slots", append_slots},
         {"device", append_device},

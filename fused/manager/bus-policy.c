@@ -207,7 +207,7 @@ static void on_explained(void *userdata, const BrokerReply *reply, int *fds, siz
 static int fill_request(const MountRequest *wanted, const Explanation *explanation, const Peer *peer, uint32_t type_index, BrokerRequest *request,
                         int *fds, size_t *n_fds, Outcome *outcome) {
         BrokerCreate create;
-        int slot_fds[2 + POLICY_SLOTS_MAX], r;
+        int slot_fds[REQUEST_FDS_MAX], r;
         size_t n_slots;
 
         r = request_resolve(wanted, REQUEST_EXPLAIN, policy_table(explanation->policy), explanation->type, &create, slot_fds, &n_slots, outcome);

@@ -304,7 +304,7 @@ static int resolve_type(Mount *mount, const char *type_name, Outcome *outcome) {
 /* Everything about a new mount but its place in the list. On failure *outcome is filled in and the caller frees the mount. */
 static int prepare(Mount *mount, const char *type_name, const MountRequest *request, int caller_fd, Outcome *outcome) {
         const PolicyTable *table = policy_table(mount->policy);
-        int fds[3 + POLICY_SLOTS_MAX], r;
+        int fds[BROKER_FDS_MAX], r;
         BrokerCreate create;
         size_t n_fds;
 

@@ -46,6 +46,10 @@ static int read_mountpoint_name(sd_bus_message *message, MountRequest *request) 
         return read_name(message, &request->mountpoint_name);
 }
 
+static int read_owner(sd_bus_message *message, MountRequest *request) {
+        return sd_bus_message_read_basic(message, 'h', &request->owner_fd);
+}
+
 /* The entry of that name, made if there is none yet: slots and slot-kinds come in any order. */
 static RequestSlot *slot_named(MountRequest *request, const char *name) {
         for (size_t i = 0; i < request->n_slots; i++)
@@ -142,6 +146,7 @@ static const PropertyRow property_rows[] = {
         {"mountpoint", "h", REQUEST_MOUNT, read_mountpoint},
         {"channel", "h", REQUEST_MOUNT, read_channel},
         {"mountpoint-name", "s", REQUEST_MOUNT, read_mountpoint_name},
+        {"owner", "h", REQUEST_MOUNT, read_owner},
         {"options", "as", REQUEST_MOUNT | REQUEST_EXPLAIN, read_options},
         {"uid", "u", REQUEST_EXPLAIN, read_uid},
         {"gid", "u", REQUEST_EXPLAIN, read_gid},
@@ -188,7 +193,7 @@ int request_parse(sd_bus_message *message, RequestUse use, MountRequest *ret, Ou
         int r;
 
         *ret = (MountRequest){.source = {.name = "source", .fd = -EBADF}, .source_name = "", .mountpoint_name = "",
-                               .mountpoint_fd = -EBADF, .channel_fd = -EBADF};
+                               .mountpoint_fd = -EBADF, .channel_fd = -EBADF, .owner_fd = -EBADF};
         r = sd_bus_message_enter_container(message, 'a', "{sv}");
         while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
                 r = sd_bus_message_read_basic(message, 's', &name);
@@ -349,7 +354,7 @@ static int resolve_options(const MountRequest *request, const PolicyTable *table
 }
 
 int request_resolve(const MountRequest *request, RequestUse use, const PolicyTable *table, const PolicyType *type, BrokerCreate *ret_create,
-                    int fds[static 2 + POLICY_SLOTS_MAX], size_t *ret_n_fds, Outcome *outcome) {
+                    int fds[static REQUEST_FDS_MAX], size_t *ret_n_fds, Outcome *outcome) {
         int slot_fds[POLICY_SLOTS_MAX], r;
         BrokerCreate create = {0};
         size_t n = 0;
@@ -376,6 +381,10 @@ int request_resolve(const MountRequest *request, RequestUse use, const PolicyTab
         if (request->channel_fd >= 0) {
                 fds[n++] = request->channel_fd;
                 create.flags |= BROKER_CREATE_CHANNEL;
+        }
+        if (request->owner_fd >= 0) {
+                fds[n++] = request->owner_fd;
+                create.flags |= BROKER_CREATE_OWNER;
         }
         *ret_n_fds = n;
         *ret_create = create;

@@ -14,7 +14,7 @@
 
 #define REQUEST_OPTIONS_MAX 64U
 #define REQUEST_GROUPS_MAX 64U
-#define REQUEST_FDS_MAX (3U + POLICY_SLOTS_MAX) /* in one call */
+#define REQUEST_FDS_MAX (BROKER_FDS_MAX - 1U) /* in one call */
 
 typedef struct RequestSlot {
         const char *name;
@@ -29,6 +29,7 @@ typedef struct MountRequest {
         const char *source_name, *mountpoint_name; /* "" if not given */
         int mountpoint_fd; /* -EBADF: detached */
         int channel_fd;    /* hand-over caller: where the FUSE device goes; -EBADF: none */
+        int owner_fd; /* -EBADF: none given */
         RequestSlot slots[POLICY_SLOTS_MAX];
         size_t n_slots;
         const char *options[REQUEST_OPTIONS_MAX];
@@ -50,7 +51,7 @@ typedef enum RequestUse {
 int request_parse(sd_bus_message *message, RequestUse use, MountRequest *ret, Outcome *outcome) _must_check_;
 
 /* Source, slots, options and names in terms of the type (EXPLAIN: slots but the source may be missing). fds gets what
- * BROKER_CREATE carries after the caller's socket: mount point, then slots in order, then the channel (borrowed). Returns 0, -EACCES
+ * BROKER_CREATE carries after the caller's socket: mount point, slots in order, channel, owner (borrowed). Returns 0, -EACCES
  * (refused) or -EINVAL, with *outcome filled in. */
 int request_resolve(const MountRequest *request, RequestUse use, const PolicyTable *table, const PolicyType *type, BrokerCreate *ret_create,
-                    int fds[static 2 + POLICY_SLOTS_MAX], size_t *ret_n_fds, Outcome *outcome) _must_check_;
+                    int fds[static REQUEST_FDS_MAX], size_t *ret_n_fds, Outcome *outcome) _must_check_;

@@ -46,6 +46,7 @@ static const char *const reason_names[_BROKER_REASON_MAX] = {
         [BROKER_REASON_CANCELLED] = "cancelled",
         [BROKER_REASON_FAILED] = "failed",
         [BROKER_REASON_DEADLINE] = "deadline",
+        [BROKER_REASON_OWNER_GONE] = "owner-gone",
 };
 
 #define STRING_OF(table, i) ((size_t) (i) < ELEMENTSOF(table) && (table)[i] ? (table)[i] : "unknown")
@@ -139,7 +140,8 @@ size_t broker_request_n_fds(const BrokerRequest *request) {
                 return 0;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                 n += request->create.slots[i] != BROKER_SLOT_EMPTY;
-        return 1 + !(request->create.flags & BROKER_CREATE_DETACHED) + n + !!(request->create.flags & BROKER_CREATE_CHANNEL);
+        return 1 + !(request->create.flags & BROKER_CREATE_DETACHED) + n + !!(request->create.flags & BROKER_CREATE_CHANNEL) +
+               !!(request->create.flags & BROKER_CREATE_OWNER);
 }
 
 static bool record_is_valid(const BrokerRecord *record) {

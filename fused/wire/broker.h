@@ -19,7 +19,7 @@
 #define BROKER_MAGIC 0x42a80001U /* the low half is the version */
 
 typedef enum BrokerOperation {
-        BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order], [channel] */
+        BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order], [channel], [owner] */
         BROKER_SPAWN,     /* start the server. Reply fds: stderr (read end), for hand-over service also its socket */
         BROKER_SEND_FILE, /* send a FILE packet with the FUSE device or a slot's fd to the server (hand-over service) */
         BROKER_MOUNT,     /* fsopen..fsmount, wait for FUSE_INIT, attach. Reply: once live. Reply fd: mount, if detached */
@@ -40,9 +40,12 @@ typedef enum BrokerSlotKind {
 
 typedef enum BrokerCreateFlags {
         BROKER_CREATE_DETACHED = 1 << 0, /* no mount point: the mount fd goes to the client */
-        BROKER_CREATE_CHANNEL = 1 << 1,  /* hand-over caller: the last fd is a socket of the client's, to which the device goes */
-        _BROKER_CREATE_FLAGS_ALL = 3,
+        BROKER_CREATE_CHANNEL = 1 << 1,  /* hand-over caller: the fd after the slots is a socket of the client's, to which the device goes */
+        BROKER_CREATE_OWNER = 1 << 2,    /* the last fd is the pidfd of the process that the mount ends with */
+        _BROKER_CREATE_FLAGS_ALL = 7,
 } BrokerCreateFlags;
+
+#define BROKER_FDS_MAX (4 + POLICY_SLOTS_MAX) /* of a request */
 
 #define BROKER_NAME_MAX 256
 #define BROKER_OPTIONS_MAX 1024
@@ -140,6 +143,10 @@ typedef struct BrokerRecord {
         uint32_t server_uid;
         uint32_t sync_init;      /* bool: FUSE_INIT is answered inside the mount call; reply to the server's MOUNT first */
         uint32_t foreign_namespace; /* bool: the caller's user namespace is not the broker's */
+        uint64_t mount_ns_inode; /* of the caller's mount namespace, 0: the broker's. Only a name: nothing keeps it alive */
+        uint64_t mount_ns_id;    /* never given twice; 0 before Linux 6.11 */
+        int32_t owner_pid;       /* what the mount ends with, in the broker's pid namespace, 0: nothing; for display only */
+        uint32_t reserved;
         char cgroup[128];        /* display: where limits are held, "" if nowhere */
         char source_name[BROKER_NAME_MAX];
         char mountpoint_name[BROKER_NAME_MAX];
@@ -219,6 +226,7 @@ typedef enum BrokerEndReason {
         BROKER_REASON_CANCELLED,   /* by the manager, before it was live */
         BROKER_REASON_FAILED,      /* a step of CREATE, SPAWN or MOUNT failed */
         BROKER_REASON_DEADLINE,    /* a deadline of the type passed */
+        BROKER_REASON_OWNER_GONE,  /* the process that it was to end with has ended */
         _BROKER_REASON_MAX,
 } BrokerEndReason;
 

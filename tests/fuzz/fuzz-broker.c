@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         memcpy(&request, data, MIN_OF(size, sizeof request));
         if (size <= sizeof request && broker_request_validate(&request, size) == 0) {
                 assert(size == broker_request_size(request.operation));
-                assert(broker_request_n_fds(&request) <= 2 + POLICY_SLOTS_MAX);
+                assert(broker_request_n_fds(&request) <= BROKER_FDS_MAX);
                 if (request.operation == BROKER_CREATE) {
                         check_string(request.create.server_options, sizeof request.create.server_options);
                         check_string(request.create.mountpoint_name, sizeof request.create.mountpoint_name);

@@ -100,7 +100,7 @@ static void fuzz_request(Input *in, RequestUse use) {
         if (request_parse(m, use, &request, &outcome) < 0)
                 return;
         for (int i = 0; i < TABLE_N_TYPES; i++) {
-                int fds[2 + POLICY_SLOTS_MAX];
+                int fds[REQUEST_FDS_MAX];
                 BrokerRequest broker = {.magic = BROKER_MAGIC, .operation = BROKER_CREATE};
                 size_t n_fds = 0;
                 if (request_resolve(&request, use, &table.table, &table.types[i], &broker.create, fds, &n_fds, &outcome) < 0)

@@ -114,7 +114,7 @@ static MountRequest request_with_source(World *w) {
         return (MountRequest){.channel_fd = -EBADF, .source = {.name = "source", .kind = "file", .fd = w->caller},
                               .source_name = "img",
                               .mountpoint_name = "/there",
-                              .mountpoint_fd = w->caller};
+                              .mountpoint_fd = w->caller, .owner_fd = -EBADF};
 }
 
 static Mount *start(World *w, const char *type, Result *result) {
