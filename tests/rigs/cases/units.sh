@@ -47,10 +47,10 @@ echo new >"$T/mnt3/b"
 assert_equal "$(cat "$T/source/b") $(stat -c %u "$T/source/b")" "new 0" "written through the mirror"
 say "a block device, which fused opens"
 loop=$(losetup -f --show "$T/loop.img" 2>/dev/null || { make_ext4 "$T/loop.img"; losetup -f --show "$T/loop.img"; })
-mkdir "$T/mnt4"
+mkdir "$T/mnt4" "$T/mnt5"
 fourth=$(fusectl mount ext4 "$loop" "$T/mnt4")
 echo device >"$T/mnt4/file"
-if fusectl mount ext4 "$loop" "$T/mnt" 2>"$T/err"; then fail "the device was given twice"; fi
+if fusectl mount ext4 "$loop" "$T/mnt5" 2>"$T/err"; then fail "the device was given twice"; fi
 grep -q 'device-busy' "$T/err"
 fusectl umount "$fourth"
 losetup -d "$loop"
