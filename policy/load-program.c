@@ -145,6 +145,20 @@ static int run_loader(const char *interpreter, const char *path, char *output, s
         return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ELIBACC;
 }
 
+/* The C library opens libgcc_s by itself, when a thread is cancelled or ends (libfuse 2 does that at each unmount), and aborts the
+ * program if it is not there. It stands beside it. */
+static int add_unwinder(char ***list, size_t *n, const char *libc, size_t length) {
+        static const char name[] = "/libgcc_s.so.1", libc_name[] = "/libc.so.6";
+        char path[4096];
+
+        if (length < sizeof libc_name || memcmp(libc + length - strlen(libc_name), libc_name, strlen(libc_name)) != 0)
+                return 0;
+        length -= strlen(libc_name);
+        if (snprintf(path, sizeof path, "%.*s%s", (int) length, libc, name) >= (int) sizeof path || access(path, R_OK) < 0)
+                return 0;
+        return add_path(list, n, path, strlen(path));
+}
+
 int list_libraries(const char *path, char ***ret, size_t *ret_n) {
         char interpreter[256], *output _cleanup_free_ = malloc(LIST_MAX), *line, *cursor;
         int r;
@@ -172,7 +186,10 @@ int list_libraries(const char *path, char ***ret, size_t *ret_n) {
                 const char *file = arrow ? arrow + 3 : line + strspn(line, "\t ");
                 if (*file != '/')
                         continue;
-                r = add_path(ret, ret_n, file, strcspn(file, " \t("));
+                size_t length = strcspn(file, " \t(");
+                r = add_path(ret, ret_n, file, length);
+                if (r >= 0)
+                        r = add_unwinder(ret, ret_n, file, length);
                 if (r < 0)
                         return r;
         }
