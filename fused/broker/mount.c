@@ -330,6 +330,8 @@ static void on_live(Mount *mount, const WorkerReport *report, int *fds, size_t n
         mount->record.live_usec = boottime_usec();
         mount->abort_fd = host_connection_open_abort(&mount->broker->host, report->connection, mount->fuse_fd);
         mount->attached = mount->mountpoint_fd >= 0;
+        if (report->on_autofs && report->mount_id_unique && mount->record.mount_ns_inode == 0)
+                mount->mountpoint_fd = fd_close(mount->mountpoint_fd); /* it would be in use for ever: never idle; see worker-unmount.c */
         mount->deadline = sd_event_source_disable_unref(mount->deadline);
         if (mount->type->hand_over == POLICY_HAND_OVER_CALLER)
                 mount->fuse_fd = fd_close(mount->fuse_fd); /* the connection is to end with the caller's program */

@@ -29,7 +29,7 @@ struct Mount {
 
         Identity identity;   /* owned */
         int caller_fd;       /* owned until CREATED */
-        int mountpoint_fd;   /* owned; O_PATH of what is underneath, never of the served tree */
+        int mountpoint_fd;   /* owned; O_PATH of what is underneath, never of the served tree; not kept on autofs */
         int slot_fds[POLICY_SLOTS_MAX]; /* owned: the client's, from CREATED on what the server gets */
         int owner_pidfd;     /* owned: what the mount ends with; until CREATED the client's word for it, not looked at here */
         sd_event_source *owner_gone; /* owned */
@@ -53,7 +53,7 @@ struct Mount {
         BrokerOperation operation;
         bool has_request;
 
-        bool attached;       /* on mountpoint_fd */
+        bool attached;       /* on mountpoint_fd, or where that was */
         bool graceful;       /* the server may end by itself */
         BrokerEndReason reason;
         int exit_code, exit_status;

@@ -86,6 +86,7 @@ int worker_check_mountpoint(const WorkerJob *job, bool administrator, WorkerRepo
                 if (refused_magic[i] == magic)
                         return worker_refuse(report, REFUSAL_MOUNTPOINT_FS);
 
+        report->on_autofs = magic == AUTOFS_SUPER_MAGIC;
         r = RET_NERRNO(statx(job->mountpoint_fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_UID, &sx));
         if (r < 0)
                 return r;

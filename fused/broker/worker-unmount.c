@@ -76,9 +76,17 @@ static int parent_from_mountinfo(const WorkerJob *job, uint64_t *ret_parent, boo
         return found ? 0 : -ENOENT;
 }
 
-/* The pinned mount point was lost with an earlier supervisor. Where the mount is now is the kernel's to say; its directory is
- * opened, and must be on the parent mount. What has our mount's number there is our mount: a mount point cannot be renamed in
- * its own namespace, and renaming it in another one takes the mount off. */
+/* An automount is mounted upon itself: our mount's parent has the same name, and is itself on the directory's mount. */
+static bool is_stacked_on(uint64_t mount, uint64_t below) {
+        KernelMountRequest request = {.size = sizeof request, .mnt_id = mount, .param = KERNEL_STATMOUNT_MNT_BASIC};
+        KernelStatmount st = {0};
+
+        return syscall(KERNEL_NR_STATMOUNT, &request, &st, sizeof st, 0) == 0 && st.mnt_parent_id == below;
+}
+
+/* The pinned mount point was lost with an earlier supervisor, or is an automount's, which is not kept in use. Where the mount is now
+ * is the kernel's to say; its directory is opened, and must be on the parent mount. What has our mount's number there is our mount:
+ * a mount point cannot be renamed in its own namespace, and renaming it in another one takes the mount off. */
 static int find_place(const WorkerJob *job, int *ret_parent_fd, char *name, size_t size) {
         union {
                 KernelStatmount st;
@@ -110,7 +118,9 @@ static int find_place(const WorkerJob *job, int *ret_parent_fd, char *name, size
         if (r < 0)
                 return r;
         mount_id = sx.stx_mnt_id;
-        if (parent_id != answer.st.mnt_parent_id || mount_id != job->kernel_mount_id)
+        if (mount_id != job->kernel_mount_id)
+                return -EXDEV;
+        if (parent_id != answer.st.mnt_parent_id && !is_stacked_on(answer.st.mnt_parent_id, parent_id))
                 return -EXDEV;
         *ret_parent_fd = TAKE_FD(parent_fd);
         return 0;

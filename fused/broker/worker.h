@@ -75,6 +75,7 @@ typedef struct WorkerReport {
         uint32_t connection;
         uint64_t kernel_mount_id;
         uint32_t mount_id_unique;
+        uint32_t on_autofs; /* bool: the mount point is an automount's */
 } WorkerReport;
 
 typedef struct WorkerAdmit {
