@@ -116,7 +116,7 @@ void log_fields(LogLevel level, const LogField *fields, size_t n_fields, const c
                 length = snprintf(line, sizeof line, "%s%s: %s", getenv("JOURNAL_STREAM") ? (char[]){'<', (char) ('0' + level), '>', 0} : "",
                                   log_state.name, text);
                 for (size_t i = 0; i < n_fields && length < (int) sizeof line - 600; i++) {
-                        if (!fields[i].value)
+                        if (!fields[i].value || strcmp(fields[i].key, "MESSAGE_ID") == 0) /* for machines */
                                 continue;
                         log_escape(fields[i].value, value, sizeof value);
                         length += snprintf(line + length, sizeof line - (size_t) length, " %s=\"%s\"", fields[i].key, value);

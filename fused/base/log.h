@@ -27,6 +27,8 @@ typedef struct LogField {
 } LogField;
 
 void log_fields(LogLevel level, const LogField *fields, size_t n_fields, const char *format, ...) _printf_(4, 5);
+/* With a MESSAGE_ID= (base/message-id.h). */
+#define log_event(level, id, ...) log_fields(level, &(const LogField){"MESSAGE_ID", id}, 1, __VA_ARGS__)
 #define log_error(...) log_fields(LOG_LEVEL_ERROR, NULL, 0, __VA_ARGS__)
 #define log_warning(...) log_fields(LOG_LEVEL_WARNING, NULL, 0, __VA_ARGS__)
 #define log_notice(...) log_fields(LOG_LEVEL_NOTICE, NULL, 0, __VA_ARGS__)

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/message-id.h"
 
 #define DIRECTORY "mounts"
 #define STORE_NAME_MAX 64
@@ -337,7 +338,11 @@ static int adopt(Broker *broker, const KeptMount *kept) {
         }
         mount->abort_fd = host_connection_open_abort(&broker->host, mount->record.connection, mount->fuse_fd);
         r = find_server(mount, kept);
-        log_info("mount %llu: taken over from an earlier supervisor%s", id, r < 0 ? ", but its server has ended" : "");
+        char number[24];
+        (void) snprintf(number, sizeof number, "%llu", id);
+        const LogField fields[] = {{"MESSAGE_ID", MESSAGE_TAKEN_OVER}, {"MOUNT", number}};
+        log_fields(LOG_LEVEL_INFO, fields, ELEMENTSOF(fields), "mount %llu: taken over from an earlier supervisor%s", id,
+                   r < 0 ? ", but its server has ended" : "");
         if (r < 0)
                 mount_end(mount, BROKER_REASON_SERVER_EXIT, /* graceful= */ false);
         else if (find_owner(mount, kept) < 0)

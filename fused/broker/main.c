@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/message-id.h"
 #include "base/sanitizer.h"
 #include "broker/broker.h"
 #include "broker/keep.h"

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/message-id.h"
 #include "broker/mount.h"
 #include "broker/operations.h"
 
@@ -222,7 +223,8 @@ static int on_manager_exit(sd_event_source *source, const siginfo_t *info, void 
         hang_up(link);
         if (broker->stopping)
                 return 0;
-        log_warning("manager has ended (%s %d), %zu mounts stay; starting another", info->si_code == CLD_EXITED ? "status" : "signal",
+        log_event(LOG_LEVEL_WARNING, MESSAGE_MANAGER_ENDED,
+                  "manager has ended (%s %d), %zu mounts stay; starting another", info->si_code == CLD_EXITED ? "status" : "signal",
                     info->si_status, broker->n_mounts);
         mounts_cancel_pending(broker);
         if (monotonic_usec() - link->started_usec > STEADY_USEC)

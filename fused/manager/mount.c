@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/fd.h"
+#include "base/message-id.h"
 #include "manager/news.h"
 #include "manager/refusal.h"
 
@@ -59,6 +60,27 @@ uint64_t boottime_usec(void) {
         return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
 }
 
+/* By the word for the outcome: those of outcome_to_string() and broker_end_reason_to_string(). */
+static const char *message_id(const char *outcome) {
+        static const struct {
+                const char *outcome, *id;
+        } rows[] = {
+                {"mounted", MESSAGE_MOUNTED},
+                {"refused", MESSAGE_REFUSED},
+                {"limits", MESSAGE_REFUSED},
+                {"unmounted", MESSAGE_ENDED},
+                {"aborted", MESSAGE_ENDED},
+                {"cancelled", MESSAGE_ENDED},
+                {"owner-gone", MESSAGE_ENDED},
+                {"server-exit", MESSAGE_SERVER_ENDED},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+                if (strcmp(rows[i].outcome, outcome) == 0)
+                        return rows[i].id;
+        return MESSAGE_FAILED;
+}
+
 void mount_log(const Mount *mount, LogLevel level, const char *outcome, const char *text) {
         char id[24], uid[16], device[32] = "";
         uint32_t dropped;
@@ -77,6 +99,7 @@ void mount_log(const Mount *mount, LogLevel level, const char *outcome, const ch
                 {"SOURCE", *mount->record.source_name ? mount->record.source_name : NULL},
                 {"MOUNTPOINT", *mount->record.mountpoint_name ? mount->record.mountpoint_name : NULL},
                 {"OUTCOME", outcome},
+                {"MESSAGE_ID", message_id(outcome)},
         };
         if (dropped > 0)
                 log_notice("uid %s: %u messages dropped", uid, dropped);
