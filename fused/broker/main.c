@@ -408,7 +408,7 @@ int main(int argc, char **argv) {
 
         r = broker_start(&broker, &arguments);
         if (r >= 0) {
-                log_notice("ready on %s", broker.control_path);
+                log_event(LOG_LEVEL_NOTICE, MESSAGE_READY, "ready on %s", broker.control_path);
                 r = sd_event_loop(broker.event);
         }
         broker_done(&broker);

@@ -18,7 +18,8 @@ sleep 0.2
 has() { # MESSAGE-NAME FIELD=VALUE
         local number
         number=$(sed -n "s/^#define $1 \"\(.*\)\"/\1/p" "$TOP/fused/base/message-id.h")
-        journalctl -b --no-pager -o json "MESSAGE_ID=$number" "$2" | grep -q . || fail "no entry $1 with $2"
+        there() { journalctl -b --no-pager -o json "MESSAGE_ID=$number" "$1" 2>/dev/null | grep -q .; }
+        wait_for "an entry $1 with $2" 5 there "$2"
         journalctl --catalog -b --no-pager -n 1 "MESSAGE_ID=$number" | grep -q 'Defined-By: fused' || fail "$1 is not explained"
 }
 has MESSAGE_MOUNTED "MOUNT=$id"
