@@ -27,6 +27,7 @@ static const struct {
         {"types", command_types, "", "what can be mounted"},
         {"policy", command_policy, "explain TYPE SOURCE [-o OPT,...] [--user NAME]",
          "why it would be allowed or refused"},
+        {"cdi", command_cdi, "", "what a container needs, for its engine (Container Device Interface)"},
         {"doctor", command_doctor, "", "what this kernel can do, and what fused does without it"},
 };
 

@@ -34,6 +34,7 @@ int command_policy(Context *context, int argc, char **argv);
 int command_monitor(Context *context, int argc, char **argv);
 int command_top(Context *context, int argc, char **argv);
 int command_metrics(Context *context, int argc, char **argv);
+int command_cdi(Context *context, int argc, char **argv);
 int command_doctor(Context *context, int argc, char **argv);
 
 /* message.c: messages begin with this name; "fusectl" unless a program says otherwise */

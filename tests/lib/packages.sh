@@ -5,7 +5,7 @@
 PACKAGES_BUILD=(gcc libc6-dev linux-libc-dev meson ninja-build pkg-config libsystemd-dev libseccomp-dev libcap-dev libeconf-dev
         libfuse3-dev libjson-c-dev libcmocka-dev libbpf-dev scdoc python3)
 PACKAGES_RUN=(fuse2fs e2fsprogs squashfuse util-linux mount)
-PACKAGES_TEST=(squashfs-tools fuse3 sshfs openssh-sftp-server systemd dbus iproute2 strace shellcheck diffutils findutils coreutils procps git podman crun uidmap)
+PACKAGES_TEST=(squashfs-tools fuse3 sshfs openssh-sftp-server systemd dbus iproute2 strace shellcheck diffutils findutils coreutils procps git podman crun uidmap zsh)
 
 # install_packages NAME...: only what is missing; the lock is waited for, the network gets three attempts.
 install_packages() {
