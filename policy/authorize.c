@@ -61,6 +61,12 @@ static const RefusalRow refusal_rows[_REFUSAL_MAX] = {
                 "unmount something, or raise MaxFds= in fused.conf"},
         [REFUSAL_QUOTA_PROCESSES] = {"quota-processes", "too many server processes",
                 "unmount something, or raise MaxProcesses= in fused.conf"},
+        [REFUSAL_QUOTA_MEMORY] = {"quota-memory", "the servers may use too much memory together",
+                "unmount something, raise MaxMemory= in fused.conf, or lower Memory= of the type"},
+        [REFUSAL_QUOTA_CPU] = {"quota-cpu", "the servers may use too much processor time together",
+                "unmount something, raise MaxCPU= in fused.conf, or lower CPU= of the type"},
+        [REFUSAL_QUOTA_SHARE] = {"quota-share", "more than a fair share of all mounts",
+                "unmount something, or raise MaxMounts= of [Supervisor] in fused.conf"},
         [REFUSAL_QUOTA_TOTAL] = {"quota-total", "the supervisor has no room for another mount",
                 "raise MaxMounts= or Uids= in the section [Supervisor] of fused.conf"},
 };

@@ -30,6 +30,9 @@ typedef enum Refusal {
         REFUSAL_QUOTA_PENDING,
         REFUSAL_QUOTA_FDS,
         REFUSAL_QUOTA_PROCESSES,
+        REFUSAL_QUOTA_MEMORY,
+        REFUSAL_QUOTA_CPU,
+        REFUSAL_QUOTA_SHARE, /* of what there is for everybody */
         REFUSAL_QUOTA_TOTAL, /* the supervisor's own limit, or no uid left for a server */
         _REFUSAL_MAX,
         _REFUSAL_INVALID = -EINVAL,

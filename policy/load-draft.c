@@ -293,7 +293,8 @@ int draft_main(const TypeFiles *files, Mistakes *mistakes, DraftMain *ret) {
                 .uid_count = DEFAULT_UID_COUNT,
                 .max_mounts = 4096,
                 .spares = 4,
-                .limits = {.max_mounts = 256, .max_pending = 16, .max_fds = 4096, .max_processes = 1024},
+                .limits = {.max_mounts = 256, .max_pending = 16, .max_fds = 4096, .max_processes = 1024,
+                           .max_memory = UINT32_MAX, .max_cpu = UINT32_MAX},
         };
         r = read_entries(files, mistakes, &entries);
         if (r < 0)

@@ -323,10 +323,14 @@ static const KeyRow main_rows[] = {
         NUMBER32("Limits", "MaxPending", parse_count, IN_MAIN, DraftMain, limits.max_pending),
         NUMBER32("Limits", "MaxFds", parse_count, IN_MAIN, DraftMain, limits.max_fds),
         NUMBER32("Limits", "MaxProcesses", parse_count, IN_MAIN, DraftMain, limits.max_processes),
+        NUMBER32("Limits", "MaxMemory", parse_memory_limit, IN_MAIN, DraftMain, limits.max_memory),
+        NUMBER32("Limits", "MaxCPU", parse_cpu_limit, IN_MAIN, DraftMain, limits.max_cpu),
         NUMBER32("User", "MaxMounts", parse_count, IN_USER, PolicyUser, limits.max_mounts),
         NUMBER32("User", "MaxPending", parse_count, IN_USER, PolicyUser, limits.max_pending),
         NUMBER32("User", "MaxFds", parse_count, IN_USER, PolicyUser, limits.max_fds),
         NUMBER32("User", "MaxProcesses", parse_count, IN_USER, PolicyUser, limits.max_processes),
+        NUMBER32("User", "MaxMemory", parse_memory_limit, IN_USER, PolicyUser, limits.max_memory),
+        NUMBER32("User", "MaxCPU", parse_cpu_limit, IN_USER, PolicyUser, limits.max_cpu),
 };
 
 static void *base_of(const Target *target, Where where) {

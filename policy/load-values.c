@@ -144,6 +144,36 @@ int parse_percent(const char *text, uint64_t *ret, const char **ret_problem) {
         return 0;
 }
 
+int parse_memory_limit(const char *text, uint32_t *ret_mib, const char **ret_problem) {
+        uint64_t bytes;
+        int r;
+
+        if (strcmp(text, "unlimited") == 0) {
+                *ret_mib = UINT32_MAX;
+                return 0;
+        }
+        r = parse_bytes(text, &bytes, ret_problem);
+        if (r < 0)
+                return r;
+        bytes = (bytes + (1 << 20) - 1) >> 20;
+        *ret_mib = (uint32_t) MIN_OF(bytes, (uint64_t) UINT32_MAX - 1);
+        return 0;
+}
+
+int parse_cpu_limit(const char *text, uint32_t *ret, const char **ret_problem) {
+        uint64_t percent;
+        int r;
+
+        if (strcmp(text, "unlimited") == 0) {
+                *ret = UINT32_MAX;
+                return 0;
+        }
+        r = parse_percent(text, &percent, ret_problem);
+        if (r >= 0)
+                *ret = (uint32_t) percent;
+        return r;
+}
+
 /* Calls add for each word of text; 0 or what add returned. */
 static int for_words(const char *text, int (*add)(const char *word, uint32_t *bits), uint32_t *ret) {
         char *copy _cleanup_free_ = strdup(text), *cursor = copy, *word;

@@ -127,6 +127,8 @@ int parse_processes(const char *text, uint32_t *ret, const char **ret_problem) _
 int parse_open_files(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_spares(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_oom_score(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
+int parse_memory_limit(const char *text, uint32_t *ret_mib, const char **ret_problem) _must_check_; /* rounded up; unlimited is UINT32_MAX */
+int parse_cpu_limit(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;      /* likewise */
 int parse_bytes(const char *text, uint64_t *ret, const char **ret_problem) _must_check_; /* 512M, 1G */
 int parse_time(const char *text, uint64_t *ret_usec, const char **ret_problem) _must_check_; /* 10s, 500ms, 2min */
 int parse_percent(const char *text, uint64_t *ret, const char **ret_problem) _must_check_;

@@ -90,6 +90,8 @@ typedef struct PolicyLimits {
         uint32_t max_pending;
         uint32_t max_fds;
         uint32_t max_processes;
+        uint32_t max_memory; /* MiB: the sum of Memory= of the types of live servers */
+        uint32_t max_cpu;    /* percent of one processor: the sum of their CPU= */
 } PolicyLimits;
 
 typedef struct PolicyUser { /* a [User NAME] section of fused.conf */

@@ -135,7 +135,8 @@ static int place(Entry *entry) {
 }
 
 static int landlock(Entry *entry) {
-        return landlock_confine(entry->program_fd, entry->trees, entry->n_trees, /* isolate= */ true);
+        return landlock_confine(entry->program_fd, entry->trees, entry->n_trees, /* isolate= */ true,
+                                (const char *) entry->spec + entry->spec->arguments[0]);
 }
 
 /* The agent installs the server's filter itself, to get the listener, and one of its own. */

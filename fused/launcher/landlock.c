@@ -56,13 +56,13 @@ static int add_rule(int ruleset_fd, int fd, uint64_t access) {
         return RET_NERRNO((int) syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0));
 }
 
-/* What systemd cannot do without when it makes a unit's root. The launcher's own roots have none of these. */
-static const char *const hidden[] = {"proc", "sys", "run", "tmp", "var"};
+/* What systemd cannot do without when it makes a unit's root, unless the program itself is in there. */
+static bool is_hidden(const char *name, const char *program) {
+        static const char *const hidden[] = {"proc", "sys", "run", "tmp", "var"};
 
-static bool is_hidden(const char *name) {
         for (size_t i = 0; i < ELEMENTSOF(hidden); i++)
                 if (strcmp(hidden[i], name) == 0)
-                        return true;
+                        return strcspn(program + 1, "/") != strlen(name) || strncmp(program + 1, name, strlen(name)) != 0;
         return false;
 }
 
@@ -77,7 +77,7 @@ static int add_entry(int ruleset_fd, int root_fd, const char *name) {
 }
 
 /* A rule holds for all that is below: where something is to be hidden, each of the others gets one. */
-static int add_root(int ruleset_fd) {
+static int add_root(int ruleset_fd, const char *unit_program) {
         struct dirent *entry;
         bool any = false;
         DIR *root;
@@ -86,23 +86,23 @@ static int add_root(int ruleset_fd) {
         root = opendir("/");
         if (!root)
                 return -errno;
-        while (!any && (entry = readdir(root)))
-                any = is_hidden(entry->d_name);
+        while (unit_program && !any && (entry = readdir(root)))
+                any = is_hidden(entry->d_name, unit_program);
         if (!any)
                 r = add_rule(ruleset_fd, dirfd(root), ACCESS_READ | LANDLOCK_ACCESS_FS_EXECUTE);
         rewinddir(root);
         while (any && r >= 0 && (entry = readdir(root)))
-                if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && !is_hidden(entry->d_name))
+                if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && !is_hidden(entry->d_name, unit_program))
                         r = add_entry(ruleset_fd, dirfd(root), entry->d_name);
         (void) closedir(root);
         return r;
 }
 
-static int add_rules(int ruleset_fd, uint64_t handled, int program_fd, const LandlockTree *trees, size_t n_trees) {
+static int add_rules(int ruleset_fd, uint64_t handled, int program_fd, const LandlockTree *trees, size_t n_trees, const char *unit_program) {
         _cleanup_fd_ int device_fd = -EBADF;
         int r;
 
-        r = add_root(ruleset_fd);
+        r = add_root(ruleset_fd, unit_program);
         if (r < 0)
                 return r;
         /* null and full may be written to; "> /dev/null" also truncates */
@@ -127,7 +127,7 @@ static int add_rules(int ruleset_fd, uint64_t handled, int program_fd, const Lan
         return 0;
 }
 
-int landlock_confine(int program_fd, const LandlockTree *trees, size_t n_trees, bool isolate) {
+int landlock_confine(int program_fd, const LandlockTree *trees, size_t n_trees, bool isolate, const char *unit_program) {
         RulesetAttribute attribute = {0};
         _cleanup_fd_ int ruleset_fd = -EBADF;
         size_t size = 0;
@@ -147,7 +147,7 @@ int landlock_confine(int program_fd, const LandlockTree *trees, size_t n_trees, 
         ruleset_fd = RET_NERRNO((int) syscall(SYS_landlock_create_ruleset, &attribute, size, 0));
         if (ruleset_fd < 0)
                 return ruleset_fd;
-        r = add_rules(ruleset_fd, attribute.handled_access_fs, program_fd, trees, n_trees);
+        r = add_rules(ruleset_fd, attribute.handled_access_fs, program_fd, trees, n_trees, unit_program);
         if (r < 0)
                 return r;
         return RET_NERRNO((int) syscall(SYS_landlock_restrict_self, ruleset_fd, 0));

@@ -64,5 +64,6 @@ typedef struct LandlockTree {
 } LandlockTree;
 /* Read and execute below the root (and the program behind program_fd, which may lie outside), the trees through their
  * descriptors, nothing else; no TCP; with isolate also no signals or abstract sockets out of the domain. Where the
- * kernel has no Landlock this is 0: it is the second wall. */
-int landlock_confine(int program_fd, const LandlockTree *trees, size_t n_trees, bool isolate) _must_check_;
+ * kernel has no Landlock this is 0: it is the second wall.
+ * unit_program: the server's path if systemd has made the root, which then has entries that are to be hidden; else NULL. */
+int landlock_confine(int program_fd, const LandlockTree *trees, size_t n_trees, bool isolate, const char *unit_program) _must_check_;

@@ -63,7 +63,7 @@ static int confine(const SpawnManager *request, pid_t parent, int program_fd) {
                 return r;
         if (getppid() != parent)
                 return -EOWNERDEAD;
-        return landlock_confine(program_fd, NULL, 0, /* isolate= */ false);
+        return landlock_confine(program_fd, NULL, 0, /* isolate= */ false, NULL);
 }
 
 static int run(const SpawnManager *request, pid_t parent) {

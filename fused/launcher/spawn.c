@@ -179,7 +179,7 @@ static int child_identity(Child *child) {
 }
 
 static int child_landlock(Child *child) {
-        return landlock_confine(child->program_fd, child->trees, child->n_trees, /* isolate= */ true);
+        return landlock_confine(child->program_fd, child->trees, child->n_trees, /* isolate= */ true, NULL);
 }
 
 static int child_filter(Child *child) {

@@ -234,6 +234,11 @@ static uint32_t charge_amount(const Mount *mount, QuotaKind kind) {
                 amount++; /* the agent */
         if (kind == QUOTA_PROCESSES && mount->type && mount->type->hand_over == POLICY_HAND_OVER_CALLER)
                 amount = 0; /* it is the caller's own */
+        bool has_server = mount->type && mount->type->hand_over != POLICY_HAND_OVER_CALLER;
+        if (kind == QUOTA_MEMORY && has_server)
+                amount = (uint32_t) MIN_OF((mount->type->max_memory + (1 << 20) - 1) >> 20, (uint64_t) UINT32_MAX / 2);
+        if (kind == QUOTA_CPU && has_server)
+                amount = (uint32_t) MIN_OF(mount->type->max_cpu_percent, (uint64_t) UINT32_MAX / 2);
         return amount;
 }
 
@@ -324,6 +329,22 @@ static int resolve_type(Mount *mount, const char *type_name, Outcome *outcome) {
         return 0;
 }
 
+/* Nobody but root takes the last of what is there for everybody: a user may hold at most half of what the others have left, so
+ * that whatever one takes, as much is left for the rest. */
+static int check_share(const Mount *mount, const PolicyTable *table, Outcome *outcome) {
+        uint32_t own = quota_usage(mount->manager->quota, mount->record.uid, QUOTA_MOUNTS);
+        uint64_t others = mount->manager->n_mounts - 1 - MIN_OF((size_t) own, mount->manager->n_mounts - 1), share;
+
+        if (mount->record.uid == 0 || table->max_mounts == UINT32_MAX)
+                return 0;
+        share = (table->max_mounts - MIN_OF(others, (uint64_t) table->max_mounts) + 1) / 2;
+        if (own + 1 <= share)
+                return 0;
+        refusal_compose_own(outcome, table, REFUSAL_QUOTA_SHARE, &table->limits_place,
+                            "%u in use, a share is %llu of [Supervisor] MaxMounts=%u now", own, (unsigned long long) share, table->max_mounts);
+        return -EACCES;
+}
+
 /* Everything about a new mount but its place in the list. On failure *outcome is filled in and the caller frees the mount. */
 static int prepare(Mount *mount, const char *type_name, const MountRequest *request, int caller_fd, Outcome *outcome) {
         const PolicyTable *table = policy_table(mount->policy);
@@ -349,6 +370,9 @@ static int prepare(Mount *mount, const char *type_name, const MountRequest *requ
                 refusal_compose_own(outcome, table, REFUSAL_QUOTA_TOTAL, &table->limits_place, "[Supervisor] MaxMounts=%u", table->max_mounts);
                 return -EACCES;
         }
+        r = check_share(mount, table, outcome);
+        if (r < 0)
+                return r;
         r = charge(mount, table, /* enforce= */ true, outcome);
         if (r < 0)
                 return r;

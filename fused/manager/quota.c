@@ -33,6 +33,8 @@ static const struct {
         [QUOTA_PENDING] = {"pending", "MaxPending", REFUSAL_QUOTA_PENDING, offsetof(PolicyLimits, max_pending)},
         [QUOTA_FDS] = {"fds", "MaxFds", REFUSAL_QUOTA_FDS, offsetof(PolicyLimits, max_fds)},
         [QUOTA_PROCESSES] = {"processes", "MaxProcesses", REFUSAL_QUOTA_PROCESSES, offsetof(PolicyLimits, max_processes)},
+        [QUOTA_MEMORY] = {"memory-mib", "MaxMemory", REFUSAL_QUOTA_MEMORY, offsetof(PolicyLimits, max_memory)},
+        [QUOTA_CPU] = {"cpu-percent", "MaxCPU", REFUSAL_QUOTA_CPU, offsetof(PolicyLimits, max_cpu)},
         [QUOTA_CONNECTIONS] = {"connections", NULL, REFUSAL_QUOTA_TOTAL, 0},
 };
 

@@ -14,6 +14,8 @@ typedef enum QuotaKind {
         QUOTA_PENDING,     /* asked for, not live yet */
         QUOTA_FDS,         /* descriptors that the supervisor holds for mounts */
         QUOTA_PROCESSES,
+        QUOTA_MEMORY,      /* MiB that servers may use */
+        QUOTA_CPU,         /* percent of one processor, likewise */
         _QUOTA_POLICY_MAX, /* those above have limits in fused.conf */
         QUOTA_CONNECTIONS = _QUOTA_POLICY_MAX,
         _QUOTA_KIND_MAX,

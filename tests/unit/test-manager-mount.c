@@ -383,10 +383,10 @@ static void test_quotas(void **state) {
         for (int i = 0; i < 3; i++)
                 assert_int_equal(results[i].outcome.kind, OUTCOME_FAILED);
 
-        for (int i = 0; i < 8; i++) /* the supervisor's own limit */
+        for (int i = 0; i < 8; i++) /* half of what there is for all */
                 assert_int_equal(mount_start(w->manager, "plain", &request, 4242, w->caller, on_outcome, &results[0], &mount, &outcome), 0);
         assert_true(mount_start(w->manager, "plain", &request, 4242, w->caller, on_outcome, &results[0], &mount, &outcome) < 0);
-        assert_memory_equal(outcome.text, "[quota-total] ", 14);
+        assert_memory_equal(outcome.text, "[quota-share] ", 14);
         for (int i = 0; i < 8; i++) {
                 expect(w, BROKER_CREATE);
                 broker_say(&w->broker, -ENOMEM);

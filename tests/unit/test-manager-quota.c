@@ -84,7 +84,7 @@ static void test_log_rate(void **state) {
 }
 
 static void test_words(void **state) {
-        const PolicyLimits limits = {.max_mounts = 1, .max_pending = 2, .max_fds = 3, .max_processes = 4};
+        const PolicyLimits limits = {.max_mounts = 1, .max_pending = 2, .max_fds = 3, .max_processes = 4, .max_memory = 5, .max_cpu = 6};
 
         for (QuotaKind kind = 0; kind < _QUOTA_POLICY_MAX; kind++) {
                 assert_int_equal(quota_limit(&limits, kind), (uint32_t) kind + 1);
