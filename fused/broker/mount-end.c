@@ -2,7 +2,8 @@
 /* A mount's way down. There is one: whatever the reason, the mount is detached, the connection dropped, the server ended and
  * reaped, and only then is everything given back and the end reported.
  *
- *   mount_end() -> detach (worker) -> drop connection -> server exits, or is killed at its deadline -> mount_free() */
+ *   mount_end() -> the worker that mounts, if it still does, is killed and reaped, so that nothing it does can come later
+ *   -> detach (worker) -> drop connection -> server exits, or is killed at its deadline -> mount_free() */
 
 #include <poll.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 #define KILL_AGAIN_USEC (5 * USEC_PER_SEC)
 
 static void end_server(Mount *mount);
+static void detach(Mount *mount);
 
 /* The kernel has shut the connection down: the last reference to the superblock is gone, or it was aborted. */
 static bool is_disconnected(const Mount *mount) {
@@ -68,6 +70,13 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         if (mount->state != MOUNT_ENDING) {
                 log_warning("mount %llu: nothing has happened in state %s, taking it down", id, mount_state_to_string(mount->state));
                 mount_end(mount, BROKER_REASON_DEADLINE, /* graceful= */ false);
+                return 0;
+        }
+        if (mount->state == MOUNT_ENDING && !mount->nowhere) {
+                log_error("mount %llu: a worker is killed but not gone", id);
+                mount->worker = worker_link_cancel(mount->worker);
+                mount->unmounter = worker_link_cancel(mount->unmounter);
+                detach(mount);
                 return 0;
         }
         if (mount->graceful)
@@ -163,6 +172,7 @@ static int start_unmount(Mount *mount, bool lazy, worker_report_t on_report) {
 
 /* The mount is nowhere any more (or never was). */
 static void end_server(Mount *mount) {
+        mount->nowhere = true;
         mount->fuse_fd = fd_close(mount->fuse_fd);
         if (mount->server_pid == 0) {
                 mount_free(mount);
@@ -176,18 +186,52 @@ static void end_server(Mount *mount) {
         }
 }
 
+static void detach(Mount *mount) {
+        if (mount->worker || mount->unmounter)
+                return; /* not yet */
+        mount->deadline = sd_event_source_disable_unref(mount->deadline); /* the worker has its own */
+        if (mount->attached && start_unmount(mount, /* lazy= */ true, on_detached) >= 0)
+                return;
+        end_server(mount);
+}
+
+static void on_worker_gone(const WorkerReport *mounted, void *userdata) {
+        Mount *mount = userdata;
+
+        mount->worker = NULL;
+        if (mounted) {
+                mount->record.connection = mounted->connection;
+                mount->record.kernel_mount_id = mounted->kernel_mount_id;
+                mount->record.mount_id_unique = mounted->mount_id_unique;
+                mount->attached = mount->mountpoint_fd >= 0;
+        }
+        detach(mount);
+}
+
+static void on_unmounter_gone(const WorkerReport *mounted, void *userdata) {
+        Mount *mount = userdata;
+
+        mount->unmounter = NULL;
+        detach(mount);
+}
+
 void mount_end(Mount *mount, BrokerEndReason reason, bool graceful) {
         BrokerRequest request = {.operation = mount->operation, .serial = mount->serial, .mount_id = mount->record.mount_id};
         BrokerReply reply = {.error = -ECANCELED, .record = mount->record};
-        bool was_live = mount->state == MOUNT_LIVE;
+        bool was_live = mount->state == MOUNT_LIVE, was_mounting = mount->state == MOUNT_MOUNTING;
 
         if (mount->state == MOUNT_ENDING)
                 return;
         mount->state = MOUNT_ENDING;
         mount->reason = reason;
         mount->graceful = graceful;
-        mount->worker = worker_link_cancel(mount->worker);
-        mount->unmounter = worker_link_cancel(mount->unmounter);
+        mount_arm(mount, UNMOUNT_USEC);
+        if (was_mounting && mount->worker)
+                worker_link_end(mount->worker, on_worker_gone);
+        else
+                mount->worker = worker_link_cancel(mount->worker);
+        if (mount->unmounter)
+                worker_link_end(mount->unmounter, on_unmounter_gone);
         if (mount->unit)
                 unit_expect(mount->unit, NULL, NULL);
         if (mount->has_request) {
@@ -196,9 +240,7 @@ void mount_end(Mount *mount, BrokerEndReason reason, bool graceful) {
         }
         if (was_live && !graceful)
                 abort_connection(mount);
-        if (mount->attached && start_unmount(mount, /* lazy= */ true, on_detached) >= 0)
-                return;
-        end_server(mount);
+        detach(mount);
 }
 
 int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
@@ -217,7 +259,7 @@ int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *u
         if (mount->state != MOUNT_ENDING) {
                 bool unmounted = mount->state == MOUNT_LIVE && is_disconnected(mount);
                 mount_end(mount, unmounted ? BROKER_REASON_UNMOUNTED : BROKER_REASON_SERVER_EXIT, /* graceful= */ false);
-        } else if (!mount->unmounter) /* else it is freed once it is detached */
+        } else if (mount->nowhere) /* else it is freed once it is detached */
                 mount_free(mount);
         return 0;
 }

@@ -362,7 +362,8 @@ static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *
                 WorkerReport failure = *report;
                 if (failure.stage == BROKER_STAGE_NONE) /* it was killed, and could not say itself where it was */
                         failure.stage = mount->state == MOUNT_MOUNTING ? BROKER_STAGE_INIT : BROKER_STAGE_SOURCE;
-                mount->worker = NULL;
+                if (mount->state != MOUNT_MOUNTING) /* else its end is waited for */
+                        mount->worker = NULL;
                 return fail(mount, report->error, &failure);
         }
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)

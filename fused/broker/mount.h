@@ -54,6 +54,7 @@ struct Mount {
         bool has_request;
 
         bool attached;       /* on mountpoint_fd, or where that was */
+        bool nowhere;        /* ending: not mounted any more, only the server is waited for */
         bool graceful;       /* the server may end by itself */
         BrokerEndReason reason;
         int exit_code, exit_status;

@@ -16,6 +16,7 @@ struct WorkerLink {
         bool reaped;
         int fd; /* owned */
         worker_report_t on_report; /* NULL: cancelled or finished */
+        worker_gone_t on_gone;     /* NULL: nobody waits for its end */
         void *userdata;            /* borrowed */
         sd_event_source *io, *child, *deadline; /* owned */
 };
@@ -33,7 +34,6 @@ static void link_finish(WorkerLink *link) {
         link->on_report = NULL;
         link->io = sd_event_source_disable_unref(link->io);
         link->deadline = sd_event_source_disable_unref(link->deadline);
-        link->fd = fd_close(link->fd);
         if (!link->reaped)
                 (void) kill(link->pid, SIGKILL); /* ours and not reaped: the number cannot be anybody else's */
 }
@@ -86,6 +86,26 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* It may have made a mount, and said so, before it was killed. */
+static void tell_gone(WorkerLink *link) {
+        WorkerReport report, mounted;
+        bool has_mounted = false;
+        ssize_t n;
+
+        do {
+                int fds[2 + POLICY_SLOTS_MAX];
+                size_t n_fds = 0;
+                n = fd_receive(link->fd, &report, sizeof report, fds, ELEMENTSOF(fds), &n_fds, MSG_DONTWAIT);
+                if (n > 0)
+                        fd_close_many(fds, n_fds);
+                if (n == (ssize_t) sizeof report && report.kind == WORKER_REPORT_MOUNTED) {
+                        mounted = report;
+                        has_mounted = true;
+                }
+        } while (n > 0);
+        link->on_gone(has_mounted ? &mounted : NULL, link->userdata);
+}
+
 static int on_exit_of_worker(sd_event_source *source, const siginfo_t *info, void *userdata) {
         WorkerLink *link = userdata;
 
@@ -95,6 +115,8 @@ static int on_exit_of_worker(sd_event_source *source, const siginfo_t *info, voi
                 (void) on_readable(link->io, link->fd, 0, link);
         if (link->on_report)
                 link_report_error(link, -ECHILD);
+        if (link->on_gone)
+                tell_gone(link);
         link_free(link);
         return 0;
 }
@@ -148,8 +170,15 @@ int worker_link_admit(WorkerLink *link, uid_t server_uid) {
         return fd_send(link->fd, &admit, sizeof admit, NULL, 0);
 }
 
+void worker_link_end(WorkerLink *link, worker_gone_t on_gone) {
+        link_finish(link);
+        link->on_gone = on_gone;
+}
+
 WorkerLink *worker_link_cancel(WorkerLink *link) {
-        if (link)
+        if (link) {
                 link_finish(link);
+                link->on_gone = NULL;
+        }
         return NULL;
 }
