@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# SUBSET: asan
 # mount(8), fstab, findmnt(8) and umount(8) with types fused.TYPE, through mount.fused.
 . "$TOP/tests/lib/lib.sh"
 . "$TOP/tests/lib/mount8.sh"
@@ -41,6 +42,16 @@ assert_equal "$(grep -c " $T/mnt " /proc/self/mountinfo)" 1 "mounts after mount 
 umount "$LOOP"
 wait_for "the end of the server" 10 no_servers
 fsck_clean "$T/disk"
+
+say "a directory, with a server that is told of its source by libfuse's protocol; a source whose name the kernel's tables cannot show"
+expect_status 0 mount -t fused.mirror -o "$HELPER_OPTION" "$T/tree" "$T/mnt"
+assert_equal "$(shown SOURCE) $(shown FSTYPE)" "$T/tree fuse.mirror"
+umount "$T/mnt"
+cp "$T/image" "$T/an image,ro"
+mount -t fused.squashfs -o "$HELPER_OPTION" "$T/an image,ro" "$T/mnt"
+assert_equal "$(shown SOURCE)" squashfs
+assert_equal "$(field "$T/mnt" source)" "$T/an image,ro"
+umount "$T/mnt"
 
 say "mount -o loop makes the device itself, and it goes with the mount"
 mount -t fused.ext4 -o "loop,ro,$HELPER_OPTION" "$T/image2" "$T/mnt" 2>/dev/null && fail "an image that is not there was mounted"

@@ -44,6 +44,14 @@ out_has 'ro'
 fusectl_as $ALICE mount ext4 "$T/roots/image" "$T/$ALICE/mnt" -o ro >/dev/null
 fusectl_as $ALICE umount "$T/$ALICE/mnt"
 
+say "with no_new_privs, where a set-user-ID helper has no effect"
+make_squashfs_image "$T/squash"
+nnp=(setpriv --reuid "$ALICE" --regid "$ALICE" --clear-groups --no-new-privs --)
+expect_status 0 "${nnp[@]}" "$STAGE/bin/fusectl" --runtime-directory "$T/run" mount squashfs "$T/squash" "$T/$ALICE/mnt"
+assert_equal "$(as_user $ALICE cat "$T/$ALICE/mnt/file")" text
+expect_status 3 "${nnp[@]}" "$STAGE/bin/fusectl" --runtime-directory "$T/run" mount squashfs "$T/squash" "$T/$BOB/open"
+expect_status 0 "${nnp[@]}" "$STAGE/bin/fusectl" --runtime-directory "$T/run" umount "$T/$ALICE/mnt"
+
 say "allow_other is the administrator's to give"
 expect_fusectl_as 3 $ALICE mount ext4 "$T/$ALICE/image" "$T/$ALICE/mnt" -o allow_other
 out_has 'option'

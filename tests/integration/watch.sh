@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# SUBSET: asan
 # fusectl monitor, top, metrics and list --detail: what they show, to whom, and what becomes of one that does not read.
 . "$TOP/tests/lib/lib.sh"
 make_squashfs_image "$T/image"
