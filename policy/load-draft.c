@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "policy-config.h"
 #include "policy/load-keys.h"
 
 #define DEFAULT_UID_FIRST 0x70000000U /* far from what useradd, systemd (61184-65519, 524288-) and subuid give away */
@@ -173,11 +174,22 @@ static void compare_keys(const DraftType *draft, const Entries *entries, Mistake
         }
 }
 
+/* It has to be able to run the one program, which is in its root. */
+static int add_fusermount(DraftType *draft) {
+        if (draft->n_calls >= ELEMENTSOF(draft->calls) || draft->n_extra_files >= ELEMENTSOF(draft->extra_files))
+                return 0; /* no room: its own lists are as long as they may be */
+        draft->calls[draft->n_calls] = strdup("+execve");
+        draft->extra_files[draft->n_extra_files] = strdup(FUSED_SANDBOX_BIN "/fusermount3");
+        if (!draft->calls[draft->n_calls++] || !draft->extra_files[draft->n_extra_files++])
+                return -ENOMEM;
+        return 0;
+}
+
 /* The program, its libraries and its filter: what has to be looked up. */
 static int look_up(DraftType *draft, const Entries *entries, Mistakes *mistakes) {
         const KeyPlace program = place_of(entries, draft, "Type", "", "Program");
         const KeyPlace calls = place_of(entries, draft, "Sandbox", "", "SystemCalls");
-        const bool notify = draft->type.hand_over == POLICY_HAND_OVER_FD;
+        const bool notify = policy_has_agent(&draft->type);
         const char *text = NULL, *unknown = NULL;
         int r;
 
@@ -191,6 +203,11 @@ static int look_up(DraftType *draft, const Entries *entries, Mistakes *mistakes)
                 mistake(mistakes, program.file, program.line, "Program", "the libraries of %s cannot be listed: %s",
                         draft->program, strerror(-r));
                 return r == -ENOMEM ? r : 0;
+        }
+        if (draft->type.hand_over == POLICY_HAND_OVER_FUSERMOUNT) {
+                r = add_fusermount(draft);
+                if (r < 0)
+                        return r;
         }
         r = server_filter_build(notify, draft->calls, draft->n_calls, &draft->filter, &draft->n_filter, &unknown);
         if (r == -ENOENT)

@@ -144,7 +144,7 @@ static int apply_hand_over(Target *target, const Entry *entry, const char **ret_
                         target->draft->type.hand_over = i;
                         return 0;
                 }
-        *ret_problem = "must be service, fd or caller";
+        *ret_problem = "must be service, fd, fusermount or caller";
         return -EINVAL;
 }
 

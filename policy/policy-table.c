@@ -173,10 +173,15 @@ const PolicyType *policy_type(const PolicyTable *table, uint32_t index) {
         return index < table->types.count ? ROW(table, types, PolicyType, index) : NULL;
 }
 
+bool policy_has_agent(const PolicyType *type) {
+        return type->hand_over == POLICY_HAND_OVER_FD || type->hand_over == POLICY_HAND_OVER_FUSERMOUNT;
+}
+
 const char *policy_hand_over_to_string(uint32_t hand_over) {
         static const char *const names[_POLICY_HAND_OVER_MAX] = {
                 [POLICY_HAND_OVER_SERVICE] = "service",
                 [POLICY_HAND_OVER_FD] = "fd",
+                [POLICY_HAND_OVER_FUSERMOUNT] = "fusermount",
                 [POLICY_HAND_OVER_CALLER] = "caller",
         };
 

@@ -34,6 +34,7 @@
 typedef enum PolicyHandOver {
         POLICY_HAND_OVER_SERVICE, /* libfuse >= 3.19 service protocol on fd 3 */
         POLICY_HAND_OVER_FD,      /* an unmodified libfuse program; the agent answers for its slots */
+        POLICY_HAND_OVER_FUSERMOUNT, /* likewise, for one that runs fusermount3: the sandbox has one that answers */
         POLICY_HAND_OVER_CALLER,  /* the caller's own program, which gets the FUSE device; fused starts nothing */
         _POLICY_HAND_OVER_MAX,
         _POLICY_HAND_OVER_INVALID = -EINVAL,
@@ -202,6 +203,7 @@ typedef struct PolicyTable {
 int policy_table_validate(const void *data, size_t size) _must_check_;
 
 /* Accessors on a validated table; they return pointers into it (borrowed, as long as the mapping lives). */
+bool policy_has_agent(const PolicyType *type); /* hand-over fd or fusermount: an agent stands beside the server */
 const char *policy_hand_over_to_string(uint32_t hand_over); /* as in HandOver= */
 const char *policy_string(const PolicyTable *table, uint32_t offset);
 const PolicyType *policy_type(const PolicyTable *table, uint32_t index); /* NULL if out of range */

@@ -39,7 +39,7 @@ int mount_take_uid(Broker *broker, uint32_t *ret) {
 static int make_channel(Mount *mount, int *ret_server_end) {
         int pair[2], r;
 
-        if (mount->type->hand_over == POLICY_HAND_OVER_FD)
+        if (policy_has_agent(mount->type))
                 return *ret_server_end = fd_dup(mount->fuse_fd);
         r = RET_NERRNO(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
         if (r < 0)
@@ -206,7 +206,7 @@ int mount_start_server(Mount *mount, uint32_t *ret_stage) {
 
 /* Before Linux 6.18 a program that gets the device itself can only be started once there is a superblock. */
 static bool mounts_first(const Mount *mount) {
-        return (mount->type->hand_over == POLICY_HAND_OVER_FD && !mount->record.sync_init) || mount->type->hand_over == POLICY_HAND_OVER_CALLER;
+        return (policy_has_agent(mount->type) && !mount->record.sync_init) || mount->type->hand_over == POLICY_HAND_OVER_CALLER;
 }
 
 bool mount_may_spawn(const Mount *mount) {

@@ -121,7 +121,7 @@ static int set_memory(const CgroupHierarchy *hierarchy, int fd, const PolicyType
 }
 
 static int set_processes(const CgroupHierarchy *hierarchy, int fd, const PolicyType *type) {
-        uint64_t agent = type->hand_over == POLICY_HAND_OVER_FD;
+        uint64_t agent = policy_has_agent(type);
 
         return type->max_processes == 0 ? 0 : set(fd, "pids.max", type->max_processes + agent);
 }

@@ -151,7 +151,7 @@ static int execute(Entry *entry) {
         const char *environment[8];
         size_t n = 0;
 
-        environment[n++] = "PATH=/usr/bin:/bin";
+        environment[n++] = entry->order.with_agent ? "PATH=" FUSED_SANDBOX_BIN ":/usr/bin:/bin" : "PATH=/usr/bin:/bin";
         environment[n++] = "LANG=C.UTF-8";
         if (!entry->order.with_agent) {
                 environment[n++] = "LISTEN_FDS=1";

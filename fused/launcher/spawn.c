@@ -62,7 +62,7 @@ typedef struct Child { /* what the child's steps work on; the child's own copy *
 } Child;
 
 static bool with_agent(const Child *child) {
-        return child->request->type->hand_over == POLICY_HAND_OVER_FD;
+        return policy_has_agent(child->request->type);
 }
 
 /* Nothing of the broker's may live on in a sandbox that waits: above all no FUSE device of another mount. */
@@ -193,7 +193,7 @@ static int child_filter(Child *child) {
 static int child_exec(Child *child) {
         static const char *const environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "LISTEN_FDS=1", "LISTEN_PID=1",
                                                   NULL};
-        static const char *const agent_environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
+        static const char *const agent_environment[] = {"PATH=" FUSED_SANDBOX_BIN ":/usr/bin:/bin", "LANG=C.UTF-8", NULL};
         static const char *const agent_arguments[] = {"fused-agent", NULL};
 
         const void *words = with_agent(child) ? (const void *) agent_arguments : child->arguments->words;
@@ -384,7 +384,7 @@ int sandbox_start(Sandbox *sandbox, const SpawnRequest *request, pid_t *ret_pid,
         *ret_stage = BROKER_STAGE_EXEC;
         if (request->n_slots > AGENT_SLOTS_MAX)
                 return -E2BIG;
-        if (request->type->hand_over == POLICY_HAND_OVER_FD) {
+        if (policy_has_agent(request->type)) {
                 r = spawn_arguments_expand(request, &arguments);
                 if (r >= 0)
                         r = spawn_agent_spec(request, &arguments, AGENT_FIRST_SLOT_FD, &spec_fd);

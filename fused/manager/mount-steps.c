@@ -68,7 +68,7 @@ static void creation_failed(Mount *mount, const BrokerReply *reply) {
 /* Where the kernel answers FUSE_INIT asynchronously (before Linux 6.18), a program that gets the device itself is started only
  * once there is a superblock: it would read too early. */
 static bool mounts_first(const Mount *mount) {
-        return mount->type->hand_over == POLICY_HAND_OVER_FD && !mount->record.sync_init;
+        return policy_has_agent(mount->type) && !mount->record.sync_init;
 }
 
 static void ask_for_server(Mount *mount) {

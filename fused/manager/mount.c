@@ -230,7 +230,7 @@ static uint32_t charge_amount(const Mount *mount, QuotaKind kind) {
 
         for (size_t i = 0; kind == QUOTA_FDS && i < POLICY_SLOTS_MAX; i++)
                 amount += mount->record.slots[i] != BROKER_SLOT_EMPTY;
-        if (kind == QUOTA_PROCESSES && mount->type && mount->type->hand_over == POLICY_HAND_OVER_FD)
+        if (kind == QUOTA_PROCESSES && mount->type && policy_has_agent(mount->type))
                 amount++; /* the agent */
         if (kind == QUOTA_PROCESSES && mount->type && mount->type->hand_over == POLICY_HAND_OVER_CALLER)
                 amount = 0; /* it is the caller's own */
