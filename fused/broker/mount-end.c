@@ -217,7 +217,7 @@ static void on_unmounter_gone(const WorkerReport *mounted, void *userdata) {
 
 void mount_end(Mount *mount, BrokerEndReason reason, bool graceful) {
         BrokerRequest request = {.operation = mount->operation, .serial = mount->serial, .mount_id = mount->record.mount_id};
-        BrokerReply reply = {.error = -ECANCELED, .record = mount->record};
+        BrokerReply reply = {.error = mount->operation == BROKER_END ? 0 : -ECANCELED, .record = mount->record}; /* who wants its end gets it */
         bool was_live = mount->state == MOUNT_LIVE, was_mounting = mount->state == MOUNT_MOUNTING;
 
         if (mount->state == MOUNT_ENDING)
