@@ -39,6 +39,8 @@ static const RefusalRow refusal_rows[_REFUSAL_MAX] = {
         [REFUSAL_DEVICE_BUSY] = {"device-busy", "the device is in use", "unmount or close what holds it"},
         [REFUSAL_DEVICE_READ_ONLY] = {"device-read-only", "the device cannot be written", "mount with -o ro"},
         [REFUSAL_DEVICE_EMPTY] = {"device-empty", "the device has no medium", "insert or attach one"},
+        [REFUSAL_FILE_BUSY] = {"file-busy", "the file is in use by another mount or program",
+                "unmount or close what uses it, or mount it with -o ro in all places"},
         [REFUSAL_BAD_FD] = {"bad-fd", "a descriptor is not what it should be",
                 "pass a regular file opened for reading and writing (for reading with ro), a directory opened for "
                 "reading, or a block device"},

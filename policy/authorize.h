@@ -20,6 +20,7 @@ typedef enum Refusal {
         REFUSAL_DEVICE_BUSY,      /* held exclusively by somebody else, or mounted */
         REFUSAL_DEVICE_READ_ONLY, /* the device cannot be written and the mount is not ro */
         REFUSAL_DEVICE_EMPTY,     /* size 0: no medium */
+        REFUSAL_FILE_BUSY,        /* an image that is written by another mount, or locked by a program; or read, and is to be written */
         REFUSAL_BAD_FD,           /* wrong kind of fd: not a regular file, O_PATH, no write access, ... */
         REFUSAL_MOUNTPOINT,       /* not a directory or file, or not the caller's own */
         REFUSAL_MOUNTPOINT_FS,    /* on a file system where fused does not mount (FUSE, procfs, sysfs, cgroup) */

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/kernel.h"
@@ -126,7 +127,7 @@ static int check_server_options(const WorkerJob *job, WorkerReport *report) {
 }
 
 /* A file that the client opened: with the access that the server will need, and no more. */
-static int take_file(const WorkerJob *job, int fd, bool writable, WorkerReport *report, int *ret_fd) {
+static int open_file(const WorkerJob *job, int fd, bool writable, WorkerReport *report, int *ret_fd) {
         int flags;
 
         flags = RET_NERRNO(fcntl(fd, F_GETFL));
@@ -142,6 +143,21 @@ static int take_file(const WorkerJob *job, int fd, bool writable, WorkerReport *
         if ((flags & O_ACCMODE) == O_RDWR)
                 return *ret_fd = host_reopen(job->host, fd, O_RDONLY); /* less than the caller has */
         return *ret_fd = fd_dup(fd);
+}
+
+/* One may write it, or many may read it, as with devices. A lock of the open file (F_OFD_SETLK) lasts as long as that, in whichever
+ * process it is; to take one for writing takes a file that may be written, so that who can only read an image keeps nobody from
+ * reading it. Where there are no locks there are none. */
+static int take_file(const WorkerJob *job, int fd, bool writable, WorkerReport *report, int *ret_fd) {
+        struct flock whole = {.l_type = writable ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+        int r;
+
+        r = open_file(job, fd, writable, report, ret_fd);
+        if (r < 0)
+                return r;
+        if (fcntl(*ret_fd, F_OFD_SETLK, &whole) < 0 && (errno == EAGAIN || errno == EACCES))
+                return worker_refuse(report, REFUSAL_FILE_BUSY);
+        return 0;
 }
 
 static int take_tree(const WorkerJob *job, int fd, bool writable, WorkerReport *report, int *ret_fd) {
