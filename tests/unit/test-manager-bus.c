@@ -427,6 +427,125 @@ static void test_client_death(void **state) {
         }
 }
 
+typedef struct News {
+        char members[16][16];
+        size_t n;
+} News;
+
+static int on_news(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        News *news = userdata;
+
+        if (!sd_bus_message_is_signal(message, BUS_INTERFACE, NULL))
+                return 0;
+        assert_string_equal(sd_bus_message_get_signature(message, true), "a{sv}");
+        assert_true(news->n < ELEMENTSOF(news->members));
+        (void) snprintf(news->members[news->n++], sizeof news->members[0], "%s", sd_bus_message_get_member(message));
+        return 1;
+}
+
+/* A mount of the well-behaved client, without a mount point. */
+static uint64_t make_live(World *w) {
+        sd_bus_message *reply;
+        uint64_t id;
+
+        send_call(w->bus, mount_call(w, w->bus, "plain", -EBADF), &reply);
+        expect(w, BROKER_CREATE);
+        broker_agree(&w->broker, getuid(), false, true);
+        expect(w, BROKER_SPAWN);
+        broker_agree(&w->broker, getuid(), false, true);
+        expect(w, BROKER_MOUNT);
+        BrokerReply answer = broker_reply_for(&w->broker, 0);
+        answer.record.flags = BROKER_CREATE_DETACHED;
+        answer.record.uid = getuid();
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        broker_send(&w->broker, &answer, &fd, 1);
+        fd_close(fd);
+        turn(w);
+        assert_non_null(reply);
+        assert_true(sd_bus_message_read(reply, "t", &id) > 0);
+        sd_bus_message_unref(reply);
+        return id;
+}
+
+static void end_mount(World *w, uint64_t id) {
+        broker_event_exit(&w->broker, BROKER_EVENT_ENDED, id, BROKER_REASON_UNMOUNTED, 0, 0);
+        turn(w);
+        assert_int_equal(w->manager->n_mounts, 0);
+        w->broker.stderr_fd = fd_close(w->broker.stderr_fd);
+        w->broker.server_fd = fd_close(w->broker.server_fd);
+}
+
+static void test_news(void **state) {
+        static const char *const expected[] = {"MountAdded", "MountChanged", "MountChanged", "MountRemoved"};
+        World *w = *state;
+        sd_bus *subscriber = bus_connect(w), *other = bus_connect(w);
+        News news = {0}, none = {0};
+        sd_bus_message *reply;
+
+        assert_true(sd_bus_add_filter(subscriber, NULL, on_news, &news) >= 0);
+        assert_true(sd_bus_add_filter(other, NULL, on_news, &none) >= 0);
+        turn(w);
+        send_call(subscriber, new_call(subscriber, "Subscribe"), &reply);
+        turn(w);
+        assert_int_equal(sd_bus_message_is_method_error(reply, NULL), 0);
+        sd_bus_message_unref(reply);
+        end_mount(w, make_live(w));
+        assert_int_equal(news.n, ELEMENTSOF(expected));
+        for (size_t i = 0; i < ELEMENTSOF(expected); i++)
+                assert_string_equal(news.members[i], expected[i]);
+        assert_int_equal(none.n, 0); /* who has not asked is not told */
+        bus_disconnect(subscriber);
+        bus_disconnect(other);
+        turn(w);
+        assert_alive(w);
+}
+
+/* QueryMounts: one answer when the broker has said all; who leaves meanwhile, and a mount that ends meanwhile, leave nothing. */
+static void test_survey(void **state) {
+        World *w = *state;
+        uint64_t id = make_live(w);
+        sd_bus_message *reply;
+        sd_bus *bus;
+
+        send_call(w->bus, new_call(w->bus, "QueryMounts"), &reply);
+        expect(w, BROKER_QUERY);
+        assert_int_equal(w->broker.request.mount_id, id);
+        assert_null(reply);
+        broker_say(&w->broker, 0);
+        turn(w);
+        assert_non_null(reply);
+        assert_true(sd_bus_message_enter_container(reply, 'a', "a{sv}") > 0);
+        assert_true(sd_bus_message_skip(reply, "a{sv}") > 0);
+        assert_int_equal(sd_bus_message_at_end(reply, false), 1);
+        sd_bus_message_unref(reply);
+
+        bus = bus_connect(w);
+        turn(w);
+        send_call(bus, new_call(bus, "QueryMounts"), &reply);
+        expect(w, BROKER_QUERY);
+        bus_disconnect(bus);
+        sd_bus_message_unref(reply);
+        turn(w);
+        broker_say(&w->broker, 0);
+        turn(w);
+
+        send_call(w->bus, new_call(w->bus, "QueryMounts"), &reply);
+        expect(w, BROKER_QUERY);
+        broker_event_exit(&w->broker, BROKER_EVENT_ENDED, id, BROKER_REASON_UNMOUNTED, 0, 0);
+        broker_say(&w->broker, -ENOENT);
+        turn(w);
+        assert_non_null(reply);
+        assert_true(sd_bus_message_enter_container(reply, 'a', "a{sv}") > 0);
+        assert_int_equal(sd_bus_message_at_end(reply, false), 1);
+        sd_bus_message_unref(reply);
+        w->broker.stderr_fd = fd_close(w->broker.stderr_fd);
+        w->broker.server_fd = fd_close(w->broker.server_fd);
+        reply = ask(w, new_call(w->bus, "Statistics"));
+        assert_int_equal(sd_bus_message_is_method_error(reply, NULL), 0);
+        assert_string_equal(sd_bus_message_get_signature(reply, true), "aa{sv}a(ua{st}a{st})");
+        sd_bus_message_unref(reply);
+}
+
 static void test_calls_in_flight(void **state) {
         World *w = *state;
         sd_bus_message *replies[PEER_CALLS_MAX + 1] = {NULL}, *m;
@@ -664,6 +783,7 @@ static void test_unread_replies(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(test_lists_and_properties), T(test_mount), T(test_bad_calls), T(test_explain), T(test_client_death), T(test_calls_in_flight),
+                T(test_news), T(test_survey),
                 T(test_garbage), T(test_half_a_message), T(test_descriptors), T(test_many_connections), T(test_unread_replies),
         };
 
