@@ -94,7 +94,7 @@ static int find_place(const WorkerJob *job, int *ret_parent_fd, char *name, size
         } answer = {0};
         KernelMountRequest request = {.size = sizeof request, .mnt_id = job->kernel_mount_id,
                                       .param = KERNEL_STATMOUNT_MNT_BASIC | KERNEL_STATMOUNT_MNT_POINT};
-        _cleanup_fd_ int parent_fd = -EBADF;
+        _cleanup_fd_ int parent_fd = -EBADF, mount_fd = -EBADF;
         uint64_t parent_id, mount_id;
         bool unique;
         uint32_t dev_minor;
@@ -113,12 +113,14 @@ static int find_place(const WorkerJob *job, int *ret_parent_fd, char *name, size
         r = worker_mount_facts(parent_fd, &parent_id, &unique, &dev_minor);
         if (r < 0)
                 return r;
-        struct statx sx = {0};
-        r = RET_NERRNO(statx(parent_fd, name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID_UNIQUE, &sx));
+        /* Not by statx(2): FUSE refuses that to everybody but the mount's own user. */
+        mount_fd = RET_NERRNO(openat(parent_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+        if (mount_fd < 0)
+                return mount_fd;
+        r = host_mount_id_of_fd(job->host, mount_fd, &mount_id);
         if (r < 0)
                 return r;
-        mount_id = sx.stx_mnt_id;
-        if (mount_id != job->kernel_mount_id)
+        if (mount_id != answer.st.mnt_id_old)
                 return -EXDEV;
         if (parent_id != answer.st.mnt_parent_id && !is_stacked_on(answer.st.mnt_parent_id, parent_id))
                 return -EXDEV;

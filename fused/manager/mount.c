@@ -221,7 +221,7 @@ void mount_enter_state(Mount *mount, MountState state) {
 static const uint32_t charge_amounts[_QUOTA_POLICY_MAX] = {
         [QUOTA_MOUNTS] = 1,
         [QUOTA_PENDING] = 1,
-        [QUOTA_FDS] = 5, /* mount point, namespace, FUSE device, stderr, channel; slots come on top */
+        [QUOTA_FDS] = 5, /* mount point, owner, FUSE device, stderr, channel; slots come on top */
         [QUOTA_PROCESSES] = 1,
 };
 

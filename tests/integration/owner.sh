@@ -127,3 +127,37 @@ wait $outer 2>/dev/null || true
 wait_for "the end of the mount" 10 gone
 ! grep -q " $T/home/mnt " "/proc/$keeper/mountinfo" || fail "the mount is still in the namespace"
 kill $keeper; wait $keeper || true
+
+say "the supervisor is killed: the next one knows the owners, and finds the namespaces again"
+restart() { # COMMAND...: what happens meanwhile
+        local old=$FUSED_PID manager
+        manager=$(manager_pid)
+        kill -KILL "$old"
+        wait "$old" 2>/dev/null || true
+        FUSED_PID=
+        wait_for "the end of the manager" 10 process_gone "$manager"
+        "$@"
+        start_fused
+}
+end_owner() { kill $owner; wait $owner || true; }
+for when in before after; do
+        alices_process
+        fusectl_as $ALICE mount squashfs "$T/image" "$T/home/mnt" --owner $owner >/dev/null
+        if [ $when = before ]; then restart end_owner; else
+                restart true
+                assert_equal "$(field "$(ids)" owner-pid)" $owner
+                end_owner
+        fi
+        wait_for "the end of the mount" 15 gone
+        not_mounted "$T/home/mnt" || fail "it is still mounted"
+done
+rm "$T/home/up" "$T/home/down"
+as_user $ALICE unshare -Urm sh -euc "$F mount squashfs $T/image $T/home/mnt >/dev/null; touch $T/home/up; while grep -q ' $T/home/mnt ' /proc/self/mountinfo; do sleep 0.05; done; touch $T/home/down" &
+inside=$!
+wait_for "the mount" 10 test -e "$T/home/up"
+restart true
+fusectl umount "$(ids)"
+wait $inside
+[ -e "$T/home/down" ] || fail "it stayed in the namespace"
+gone || fail "it is still listed"
+mark_fds

@@ -42,6 +42,20 @@ podman_run -- sh -euc 'fusectl mount mirror /src /mnt; cat /mnt/file; echo made 
 assert_equal "$(cat "$T/out")" "content 0 "
 assert_equal "$(stat -c %u "$CONTAINER_ROOT/src/made")" $ALICE
 
+say "podman: in a tree, files of the container's other users are nobody's, and not to be changed"
+for mode in 644 666; do
+        echo "$mode" >"$CONTAINER_ROOT/src/theirs-$mode"
+        chown $((SUBORDINATE + 999)):$((SUBORDINATE + 999)) "$CONTAINER_ROOT/src/theirs-$mode"
+        chmod $mode "$CONTAINER_ROOT/src/theirs-$mode"
+done
+# shellcheck disable=SC2016
+OUT=$(podman_run -- sh -uc 'fusectl mount mirror /src /mnt; stat -c "owner %u" /src/theirs-666; stat -c "mirrored %u" /mnt/theirs-666; cat /mnt/theirs-*
+        for mode in 644 666; do echo x 2>&1 >>/mnt/theirs-$mode || echo "not written $mode"; done
+        echo more >>/mnt/file && echo "written"; fusectl umount /mnt' 2>&1) || fail "$OUT"
+out_has '^owner 1000$'; out_has '^mirrored 65534$'; out_has '^644$'; out_has '^not written 644$'; out_has '^not written 666$'; out_has '^written$'
+assert_equal "$(cat "$CONTAINER_ROOT/src/theirs-666")" 666
+assert_equal "$(tail -n 1 "$CONTAINER_ROOT/src/file")" more
+
 say "podman: another user of the container, whose ids are mapped"
 install -d -o $((SUBORDINATE + 999)) -g $((SUBORDINATE + 999)) "$CONTAINER_ROOT/mnt/other"
 OUT=$(podman_run --user 1000:1000 -- sh -euc 'fusectl mount squashfs /src/squash /mnt/other; cat /mnt/other/file; stat -c "%u %a" /mnt/other; fusectl umount /mnt/other')

@@ -22,6 +22,10 @@ int host_connection_waiting(const Host *host, uint32_t connection, uint32_t *ret
         return -EOPNOTSUPP;
 }
 
+int host_mount_id_of_fd(const Host *host, int fd, uint64_t *ret) {
+        return -EOPNOTSUPP;
+}
+
 static int run(uint64_t mount_id, bool unique, bool lazy, uint64_t ns_inode, uint64_t ns_id) {
         _cleanup_fd_ int mountpoint = memfd_create("point", MFD_CLOEXEC), proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
         Host host = HOST_NULL;
