@@ -118,6 +118,8 @@ void draft_type_done(DraftType *draft) {
         clear_words(draft->arguments, &draft->n_arguments);
         clear_words(draft->extra_files, &draft->n_extra_files);
         clear_words(draft->calls, &draft->n_calls);
+        clear_words(draft->credentials, &draft->n_credentials);
+        free(draft->slice);
         for (size_t i = 0; i < draft->n_rules; i++) {
                 clear_devices(&draft->rules[i]);
                 free(draft->rules[i].device_paths);

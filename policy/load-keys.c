@@ -97,6 +97,36 @@ static int apply_files(Target *target, const Entry *entry, const char **ret_prob
         return r;
 }
 
+/* NAME:PATH, as of LoadCredential= of systemd, which reads them. */
+static int apply_credentials(Target *target, const Entry *entry, const char **ret_problem) {
+        DraftType *draft = target->draft;
+        int r = set_words(draft->credentials, &draft->n_credentials, entry->value, ret_problem);
+
+        for (size_t i = 0; r >= 0 && i < draft->n_credentials; i++) {
+                const char *word = draft->credentials[i], *colon = strchr(word, ':');
+                bool plain = colon && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == (size_t) (colon - word);
+                if (!plain || colon == word || colon[1] != '/' || strpbrk(word, "%\\\"'")) {
+                        *ret_problem = "must be NAME:PATH with an absolute path";
+                        return -EINVAL;
+                }
+        }
+        return r;
+}
+
+static int apply_slice(Target *target, const Entry *entry, const char **ret_problem) {
+        DraftType *draft = target->draft;
+        size_t length = strlen(entry->value);
+
+        if (length < 7 || strcmp(entry->value + length - 6, ".slice") != 0 ||
+            strspn(entry->value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-") != length) {
+                *ret_problem = "must be the name of a slice, such as fused-servers.slice";
+                return -EINVAL;
+        }
+        free(draft->slice);
+        draft->slice = strdup(entry->value);
+        return draft->slice ? 0 : -ENOMEM;
+}
+
 static int apply_system_calls(Target *target, const Entry *entry, const char **ret_problem) {
         DraftType *draft = target->draft;
         int r = set_words(draft->calls, &draft->n_calls, entry->value, ret_problem);
@@ -295,6 +325,8 @@ static const KeyRow type_rows[] = {
         NUMBER32("Slot", "Writable", parse_yes_no, IN_SLOT, PolicySlot, writable),
         {"Sandbox", "SystemCalls", .apply = apply_system_calls},
         {"Sandbox", "Files", .apply = apply_files},
+        {"Sandbox", "Credentials", .apply = apply_credentials},
+        {"Sandbox", "Slice", .apply = apply_slice},
         NUMBER64("Limits", "Memory", parse_bytes, IN_TYPE, PolicyType, max_memory),
         NUMBER64("Limits", "CPU", parse_percent, IN_TYPE, PolicyType, max_cpu_percent),
         NUMBER32("Limits", "Processes", parse_processes, IN_TYPE, PolicyType, max_processes),

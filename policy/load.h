@@ -82,6 +82,9 @@ typedef struct DraftType {
         size_t n_arguments;
         char *extra_files[DRAFT_WORDS_MAX]; /* owned: Files= */
         size_t n_extra_files;
+        char *credentials[DRAFT_WORDS_MAX]; /* owned: NAME:PATH each, for units */
+        size_t n_credentials;
+        char *slice;         /* owned: of its units; NULL: the one for all */
         char *calls[DRAFT_WORDS_MAX];     /* owned: SystemCalls=, "+name" or "-name" */
         size_t n_calls;
         PolicySlot slots[POLICY_SLOTS_MAX];

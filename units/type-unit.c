@@ -205,9 +205,12 @@ void unit_write_service(FILE *stream, const DraftType *type, const UnitPaths *pa
         for (size_t i = 0; i < type->n_arguments; i++)
                 write_argument(stream, type->arguments[i]);
         (void) fprintf(stream,
-                       "\nSlice=fused-servers.slice\nSyslogIdentifier=fuse-%s\n"
+                       "\nSlice=%s\nSyslogIdentifier=fuse-%s\n"
                        "StandardInput=null\nStandardOutput=journal\nStandardError=journal\n"
-                       "Environment=LANG=C.UTF-8 PATH=/usr/bin:/bin\n", name);
+                       "Environment=LANG=C.UTF-8 PATH=/usr/bin:/bin\n",
+                       type->slice ?: "fused-servers.slice", name);
+        for (size_t i = 0; i < type->n_credentials; i++)
+                (void) fprintf(stream, "LoadCredential=%s\n", type->credentials[i]);
         (void) fputs(fixed_options, stream);
         write_files(stream, type, paths);
         write_limits(stream, &type->type, with_agent);

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,8 @@ static const char *comm_fd_of(int argc, char **argv, int *unmount, int *sync_ini
         const char *comm_fd = getenv("_FUSE_COMMFD");
 
         for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-                *unmount |= strcmp(argv[i], "--unmount") == 0 || (argv[i][0] == '-' && argv[i][1] != '-' && strchr(argv[i], 'u') && argv[i][1] != 'o');
+                bool is_short = argv[i][0] == '-' && argv[i][1] != '-' && argv[i][1] != 'o';
+                *unmount |= strcmp(argv[i], "--unmount") == 0 || (is_short && strchr(argv[i], 'u'));
                 *sync_init |= strcmp(argv[i], "--sync-init") == 0;
                 *stay |= strcmp(argv[i], "--auto-unmount") == 0;
                 if (strcmp(argv[i], "--comm-fd") == 0 && i + 1 < argc)

@@ -105,7 +105,7 @@ fds_as_marked() {
 assert_nothing_held() {
         wait_for "the end of all servers" 15 no_servers
         [ "$(fusectl --json list | json 'len(d)')" = 0 ] || fail "still listed: $(fusectl list)"
-        if ! wait_for_quietly 5 fds_as_marked; then
+        if ! wait_for_quietly 15 fds_as_marked; then
                 diff <(echo "$FDS_BROKER") <(fd_profile "$FUSED_PID") >&2 || true
                 diff <(echo "$FDS_MANAGER") <(fd_profile "$(manager_pid)") >&2 || true
                 fail "descriptors of broker (first) or manager (second) have changed since the start"

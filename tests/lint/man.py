@@ -21,7 +21,7 @@ ROWS = [
     ("key of a type", "policy/load-keys.c", r'[({]"(?:Type|Slot|Sandbox|Deadlines|Allow)", "(\w+)"', "man/fused-types.5.scd", "*{}", 18),
     ("limit of a type", "policy/load-keys.c", r'\("Limits", "(\w+)", \w+, IN_TYPE', "man/fused-types.5.scd", "*{}", 5),
     ("key of fused.conf", "policy/load-keys.c", r'[({]"(?:Supervisor|User)", "(\w+)"', "man/fused.conf.5.scd", "*{}", 6),
-    ("environment", "fused/**/*.c", r'getenv\("(\w+)"\)', "man/fused.8.scd", "*{}*", 2),
+    ("environment", "fused/[blmw]*/**/*.c", r'getenv\("(\w+)"\)', "man/fused.8.scd", "*{}*", 2),
     ("type key in a shipped file", "policy/types/*.conf*", r"^(\w+)=", "man/fused-types.5.scd", "*{}", 8),
 ]
 
