@@ -57,6 +57,22 @@ static int run(Context *context, int argc, char **argv) {
         return usage_error("there is no command '%s'", argv[0]);
 }
 
+/* --json may also stand behind the command; what follows "--" is somebody else's. Returns how many words are left. */
+static int take_json(Context *context, int argc, char **argv) {
+        int n = 0;
+        bool ours = true;
+
+        for (int i = 0; i < argc; i++) {
+                ours = ours && strcmp(argv[i], "--") != 0;
+                if (ours && i > 0 && strcmp(argv[i], "--json") == 0)
+                        context->json = true;
+                else
+                        argv[n++] = argv[i];
+        }
+        argv[n] = NULL;
+        return n;
+}
+
 int fusectl_run(Context *context, int argc, char **argv) {
         static const struct option options[] = {
                 {"runtime-directory", required_argument, NULL, 'r'},
@@ -88,7 +104,9 @@ int fusectl_run(Context *context, int argc, char **argv) {
                 }
         if (optind >= argc)
                 return usage_error("a command is missing");
-        status = run(context, argc - optind, argv + optind);
+        argv += optind;
+        argc = take_json(context, argc - optind, argv);
+        status = run(context, argc, argv);
         if (fflush(stdout) != 0 && status == EXIT_DONE)
                 status = failure("cannot write: %s", strerror(errno));
         return status;

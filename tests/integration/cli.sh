@@ -55,3 +55,6 @@ say "a file that is no file system: the server's own words"
 truncate -s 4M "$T/zero"
 expect_fusectl 1 mount ext4 "$T/zero" "$T/mnt"
 out_has '[Ss]uperblock|magic|fuse2fs'
+say "--json before and behind the command"
+assert_equal "$(fusectl --json list)" "$(fusectl list --json)"
+fusectl types --json | json 'len(d)' >/dev/null
