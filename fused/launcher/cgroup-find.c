@@ -8,7 +8,9 @@
 
 #include "launcher/cgroup-find.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -273,5 +275,43 @@ void cgroup_leave(const char *name, CgroupHierarchy *hierarchies, size_t n) {
                 hierarchy->fd = fd_close(hierarchy->fd);
                 free(hierarchy->path);
                 hierarchy->path = NULL;
+        }
+}
+
+/* Only empty directories can be removed: what serves on, taken over by the next supervisor or not, is not touched. */
+static void remove_empty(int parent_fd, const char *name) {
+        int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+        struct dirent *entry;
+
+        if (!directory) {
+                (void) fd_close(fd);
+                return;
+        }
+        while ((entry = readdir(directory)))
+                if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+                        (void) unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+        (void) closedir(directory);
+        (void) unlinkat(parent_fd, name, AT_REMOVEDIR);
+}
+
+void cgroup_sweep_dead(const CgroupHierarchy *hierarchies, size_t n) {
+        static const char prefix[] = "fused-";
+
+        for (size_t i = 0; i < n; i++) {
+                int fd = openat(hierarchies[i].fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+                struct dirent *entry;
+                if (!directory) {
+                        (void) fd_close(fd);
+                        continue;
+                }
+                while ((entry = readdir(directory))) {
+                        char *end = entry->d_name;
+                        long pid = strncmp(entry->d_name, prefix, strlen(prefix)) == 0 ? strtol(entry->d_name + strlen(prefix), &end, 10) : 0;
+                        if (pid > 0 && !*end && kill((pid_t) pid, 0) < 0 && errno == ESRCH)
+                                remove_empty(fd, entry->d_name);
+                }
+                (void) closedir(directory);
         }
 }

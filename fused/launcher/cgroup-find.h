@@ -28,6 +28,10 @@ int cgroup_find(const char *name, CgroupHierarchy *hierarchies, size_t *ret_n) _
 /* Undoes it; directories that are in use stay. */
 void cgroup_leave(const char *name, CgroupHierarchy *hierarchies, size_t n);
 
+/* Takes away what supervisors that were killed have left beside ours: "fused-PID" of a process that is no more, as far as
+ * nobody is in there. */
+void cgroup_sweep_dead(const CgroupHierarchy *hierarchies, size_t n);
+
 /* --- pure parts, for the unit test --- */
 
 /* The path in /proc/self/cgroup for a controller ("memory"), or version 2 for "". Returns false if there is none. */

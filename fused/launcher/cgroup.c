@@ -79,6 +79,7 @@ int cgroup_tree_new(const char *name, CgroupTree **ret) {
                 (void) cgroup_tree_free(tree);
                 return r;
         }
+        cgroup_sweep_dead(tree->hierarchies, tree->n_hierarchies);
         *ret = tree;
         return 0;
 }
@@ -93,6 +94,7 @@ CgroupTree *cgroup_tree_free(CgroupTree *tree) {
                 free(tree->stale);
                 tree->stale = next;
         }
+        cgroup_sweep_dead(tree->hierarchies, tree->n_hierarchies); /* what was taken over may have ended */
         cgroup_leave(tree->name, tree->hierarchies, tree->n_hierarchies);
         free(tree);
         return NULL;
