@@ -31,7 +31,20 @@ kill -KILL "$(main_pid fused.service)"
 wait_for "the restart" 10 fusectl list
 check "kill"
 say "hanging: the watchdog"
-systemctl show -P WatchdogUSec fused.service | grep -qv '^0$'
+systemctl show -P WatchdogUSec fused.service | grep -qx 1min
+mkdir -p /run/systemd/system/fused.service.d
+printf '[Service]\nWatchdogSec=1s\n' >/run/systemd/system/fused.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart fused.service
+check "restart with a shorter watchdog"
+hanging=$(main_pid fused.service)
+kill -STOP "$hanging"
+another() { [ "$(main_pid fused.service)" != "$hanging" ] && [ "$(systemctl is-active fused.service)" = active ]; }
+wait_for "another supervisor" 15 another
+check "the one that hung was replaced"
+rm -r /run/systemd/system/fused.service.d
+systemctl daemon-reload
+systemctl restart fused.service
 say "reload"
 old=$(main_pid fused.service)
 systemctl reload fused.service

@@ -47,6 +47,7 @@ echo new >"$T/mnt3/b"
 assert_equal "$(cat "$T/source/b") $(stat -c %u "$T/source/b")" "new 0" "written through the mirror"
 say "a block device, which fused opens"
 loop=$(losetup -f --show "$T/loop.img" 2>/dev/null || { make_ext4 "$T/loop.img"; losetup -f --show "$T/loop.img"; })
+trap 'losetup -d "$loop" 2>/dev/null || true' EXIT # the host has it
 mkdir "$T/mnt4" "$T/mnt5"
 fourth=$(fusectl mount ext4 "$loop" "$T/mnt4")
 echo device >"$T/mnt4/file"
