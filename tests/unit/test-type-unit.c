@@ -56,7 +56,8 @@ static bool has_line(const char *text, const char *line) {
 static void test_service(void **state) {
         static const char *const lines[] = {
                 "ExecStart=/usr/libexec/fused/fused-enter \"/usr/bin/server\" \"-o\" \"rw,x=$$HOME\\\"\" \"/slots/source\" \"100%%\"",
-                "DynamicUser=yes", "PrivateUsers=yes", "PrivateNetwork=yes", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "RestrictNamespaces=yes",
+                "DynamicUser=yes", "PrivateUsers=yes", "PrivateNetwork=yes", "NoNewPrivileges=yes", "CapabilityBoundingSet=",
+                "RestrictNamespaces=yes",
                 "RootDirectory=/run/roots/sample", "BindReadOnlyPaths=/usr/bin/server", "BindReadOnlyPaths=/lib64/ld.so",
                 "BindReadOnlyPaths=/usr/lib/fused/empty:/slots/source", "MemoryMax=67108864", "CPUQuota=150%", "TasksMax=7", "LimitNOFILE=100",
                 "OOMScoreAdjust=300", "TimeoutStopSec=4000000us", "Slice=fused-servers.slice", "SystemCallFilter=getpriority",
