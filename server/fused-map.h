@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* libfused-server: servers that map. Such a server says where the data of a file is, with extents on devices, and does not
+ * move it. The same server runs on two engines and is not told which (fused_map_engine() is for messages only):
+ *
+ *   user    any kernel: the library answers READ and WRITE, moving the data between the devices and the kernel
+ *   kernel  a kernel with fuse-iomap: the kernel asks for mappings and does the I/O
+ *
+ * Lookup order, as in the kernel: 1. the mapping cache, 2. the mapping program, if one is attached and knows the file, 3. the
+ * server's begin(). Whatever comes from 2 and 3 is checked against the rules of fused_mapping_check() and the size of the devices; one that
+ * breaks them fails that one operation with EUCLEAN, and is logged once.
+ *
+ * Everything that libfuse does for a server, this keeps: names, attributes, locks go to the fuse_lowlevel_ops that are given to
+ * fused_map_new(), called in several threads at once. READ, WRITE, LSEEK of mapped files never reach them. FSYNC and FLUSH do, after all
+ * data of the file is on its devices' way (fsync: and on the devices' media; the server adds its metadata). FALLOCATE and SETATTR with a
+ * size do, while no I/O is under way in that file.
+ *
+ * Functions return 0 (or what they say) or a negative errno. Descriptors given are borrowed unless said otherwise. All functions but
+ * _new, _free, _add_device and _run may be called from any thread, also from within callbacks. Facts of the interface are
+ * those of the kernel's fuse-iomap (struct fuse_iomap_begin_out and its rules). */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fused-mapping.h"
+#include "fused-server.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct fused_map;
+
+struct fused_map_request {
+        uint64_t nodeid;  /* as given in fuse_entry_param.ino */
+        uint64_t ino;     /* as given in st_ino */
+        uint64_t pos;     /* bytes */
+        uint64_t count;   /* bytes, not 0 */
+        uint32_t opflags; /* enum fused_mapping_operation */
+};
+
+struct fused_map_ioend {
+        uint64_t nodeid;
+        uint64_t ino;
+        uint64_t pos;      /* bytes */
+        uint64_t written;  /* bytes that reached the device */
+        uint64_t new_addr; /* bytes; FUSED_MAPPING_ADDR_NONE where it is not known (direct I/O in the kernel) */
+        uint32_t dev;      /* 0 likewise */
+        uint32_t flags;    /* enum fused_ioend_flags */
+        int error;         /* 0 or negative errno: the I/O failed */
+};
+
+struct fused_map_operations {
+        /* Where is [pos, pos + count)? Fill *read with a mapping that contains pos (it may begin before and end after the range), and
+         * *write likewise; *write is PURE_OVERWRITE for the same range when this is called, so it need not be touched unless writes go
+         * elsewhere than reads. Before an operation in FUSED_MAPPING_OP_CHANGES the server allocates what is missing, as
+         * MAPPED with F_NEW or as UNWRITTEN; a hole left there fails the write with EUCLEAN. Called from several threads at once. The
+         * negative errno returned is the operation's error. */
+        int (*begin)(void *userdata, const struct fused_map_request *request, struct fused_mapping *read, struct fused_mapping *write);
+        /* After a file write that was short, or changed the size, or whose mapping had F_WANT_END. written: bytes or negative errno.
+         * May be NULL. */
+        int (*end)(void *userdata, const struct fused_map_request *request, int64_t written, const struct fused_mapping *mapping);
+        /* Data is on the device, or failed: convert unwritten extents, remap out-of-place writes, raise the size. *size: what the server has
+         * recorded as the file's size now, in bytes, at least what it was. Called where flags has SHARED, UNWRITTEN or APPEND, or error
+         * is set; never for plain overwrites. May be NULL if none of those can happen. */
+        int (*ioend)(void *userdata, const struct fused_map_ioend *ioend, uint64_t *size);
+        /* The engine is decided and devices have their cookies; no request has been answered yet. Programs are attached here. May be NULL. */
+        int (*start)(void *userdata);
+};
+
+struct fused_map_config {
+        uint32_t block_size;  /* bytes, a power of two, 512 to 65536: the unit of all mappings */
+        bool read_only;       /* no write is ever asked for */
+        bool no_writeback;    /* writes come as they are made, not when the kernel's page cache lets go of them */
+        unsigned threads;     /* at most this many; 0: as many as the supervisor gives descriptors for */
+        uint64_t max_bytes;   /* the largest size of a file, 0: 2^63 - 1 */
+        uint64_t cache_bytes; /* memory for the mapping cache of all files, 0: an eighth of the memory limit, 64 MiB at most */
+};
+
+/* Takes over no ownership of sf. args: for fuse_session_new(). lowlevel: the server's; its read, write, lseek are not called
+ * for mapped files; its init() is called with what libfuse knows of the connection. The engine's choice is made in _run. */
+FUSE_SERVICE_API int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_args *args,
+                                   const struct fuse_lowlevel_ops *lowlevel, size_t lowlevel_size,
+                                   const struct fused_map_operations *operations, const struct fused_map_config *config, void *userdata);
+FUSE_SERVICE_API void fused_map_free(struct fused_map *map); /* NULL is fine */
+
+/* A device (or image file) that mappings may name. fd: borrowed, must stay open; opened for writing unless the map is read-only.
+ * size: usable bytes, 0: ask the descriptor. Returns its number, from 1 on: what begin() puts into fused_mapping.dev in either engine. */
+FUSE_SERVICE_API int fused_map_add_device(struct fused_map *map, int fd, uint64_t size);
+
+/* Mounts (fuse_service_session_mount, goodbye) and serves until the mount is gone or a signal ends it. mountpoint as in
+ * fuse_cmdline_opts, from the command line. Returns 0 or negative errno. */
+FUSE_SERVICE_API int fused_map_run(struct fused_map *map, struct fuse_cmdline_opts *opts);
+
+/* ---- replies of the server's low-level operations -------------------------------------------------------------------- */
+
+/* In place of fuse_reply_entry(), fuse_reply_create() and fuse_add_direntry_plus(): mapped says that this regular file's data is reached by
+ * mappings. The node is known to the library from then until the kernel has forgotten it. Each counts as one lookup, as there. A file's
+ * mappedness must not change while the kernel knows it. st_size is the size it has for the library until a write or fused_map_set_size(). */
+FUSE_SERVICE_API int fused_map_reply_entry(struct fused_map *map, fuse_req_t req, const struct fuse_entry_param *entry, bool mapped);
+FUSE_SERVICE_API int fused_map_reply_create(struct fused_map *map, fuse_req_t req, const struct fuse_entry_param *entry,
+                                            const struct fuse_file_info *fi, bool mapped);
+FUSE_SERVICE_API size_t fused_map_add_direntry_plus(struct fused_map *map, fuse_req_t req, char *buffer, size_t size, const char *name,
+                                                    const struct fuse_entry_param *entry, off_t off, bool mapped);
+/* In place of fuse_reply_attr(). */
+FUSE_SERVICE_API int fused_map_reply_attr(struct fused_map *map, fuse_req_t req, const struct stat *st, double timeout, bool mapped);
+/* In place of fuse_reply_open(): with the flags that suit the engine. */
+FUSE_SERVICE_API int fused_map_reply_open(struct fused_map *map, fuse_req_t req, const struct fuse_file_info *fi);
+
+/* ---- the mapping cache ------------------------------------------------------------------------------------------------ */
+
+/* Remembers mappings of a file, replacing what was known of their ranges. NULL: that side stays. Without a write side, writes go where
+ * reads come from. -ESTALE: the kernel does not know nodeid; -EUCLEAN: a mapping breaks the rules. */
+FUSE_SERVICE_API int fused_map_upsert(struct fused_map *map, uint64_t nodeid, const struct fused_mapping *read,
+                                      const struct fused_mapping *write);
+/* Forgets what is known of the range, both sides. length UINT64_MAX: to the end. */
+FUSE_SERVICE_API int fused_map_invalidate(struct fused_map *map, uint64_t nodeid, uint64_t offset, uint64_t length);
+/* After the server has set a file's size (SETATTR, FALLOCATE, truncation by open): forgets mappings from there on. */
+FUSE_SERVICE_API int fused_map_set_size(struct fused_map *map, uint64_t nodeid, uint64_t size);
+/* The server has freed blocks on the device that held its own metadata, and may give them to a file. */
+FUSE_SERVICE_API int fused_map_device_invalidate(struct fused_map *map, uint32_t dev, uint64_t addr, uint64_t length);
+/* fsync for the server's own metadata: the device's media hold what was written to its descriptor. */
+FUSE_SERVICE_API int fused_map_device_sync(struct fused_map *map, uint32_t dev);
+
+/* ---- programs --------------------------------------------------------------------------------------------------------- */
+
+struct fused_map_table { /* one of the program's tables, as the server fills it */
+        const char *name;     /* the map's name in the program's object */
+        uint32_t n_entries;   /* asked for, 0: what the object says */
+        void *data;           /* out: mapped memory, the map's; as long as the fused_map lives */
+        uint64_t entry_size;  /* out: distance of entries in bytes */
+        uint64_t n_available; /* out: entries */
+};
+
+/* Asks the supervisor to load and vet the program that its policy lists under this name for this type, with these tables, and
+ * uses it from now on for every file that has_program was said for. One program per mount. -EOPNOTSUPP: the supervisor has no such channel;
+ * -ENOENT: no such program, or not for this type; -EPERM: refused, the supervisor's log says why; -EALREADY. */
+FUSE_SERVICE_API int fused_map_attach_program(struct fused_map *map, const char *name, struct fused_map_table *tables, size_t n_tables);
+/* The program's tables know (or do not know any more) this file: it is asked before the server. */
+FUSE_SERVICE_API int fused_map_use_program(struct fused_map *map, uint64_t nodeid, bool use);
+
+/* ---- facts ------------------------------------------------------------------------------------------------------------ */
+
+FUSE_SERVICE_API const char *fused_map_engine(const struct fused_map *map); /* "user" or "kernel" */
+FUSE_SERVICE_API uint64_t fused_map_size(struct fused_map *map, uint64_t nodeid); /* of a mapped file, as the library knows it */
+FUSE_SERVICE_API uint32_t fused_map_cookie(const struct fused_map *map, uint32_t dev); /* what a program's tables call device dev */
+
+/* The rules that a mapping has to keep, as in the kernel: 0, or -EUCLEAN with *ret_rule (may be NULL) saying which in words. write: it is the write half;
+ * pos: it has to contain this position, UINT64_MAX: none. upsert: NOCACHE is allowed, RETRY_CACHE is not. */
+FUSE_SERVICE_API int fused_mapping_check(const struct fused_mapping *mapping, bool write, bool upsert, uint64_t pos, uint32_t block_size,
+                                         uint64_t max_bytes, const char **ret_rule);
+
+#ifdef __cplusplus
+}
+#endif
