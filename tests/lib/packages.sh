@@ -3,9 +3,9 @@
 # Debian packages for building, testing and the demo, and how to get those that are missing. Sourced by test.sh and demo.sh.
 
 PACKAGES_BUILD=(gcc libc6-dev linux-libc-dev meson ninja-build pkg-config libsystemd-dev libseccomp-dev libcap-dev libeconf-dev
-        libfuse3-dev libjson-c-dev libcmocka-dev libbpf-dev scdoc python3)
+        libfuse3-dev libjson-c-dev libcmocka-dev libbpf-dev libext2fs-dev comerr-dev libssl-dev clang scdoc python3)
 PACKAGES_RUN=(fuse2fs e2fsprogs squashfuse util-linux mount)
-PACKAGES_TEST=(squashfs-tools fuse3 sshfs openssh-sftp-server systemd dbus iproute2 strace shellcheck diffutils findutils coreutils procps git podman crun uidmap zsh)
+PACKAGES_TEST=(squashfs-tools fuse3 sshfs openssh-sftp-server systemd dbus iproute2 strace shellcheck diffutils findutils coreutils procps git podman crun uidmap zsh fio)
 
 # install_packages NAME...: only what is missing; the lock is waited for, the network gets three attempts.
 install_packages() {

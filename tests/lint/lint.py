@@ -14,9 +14,10 @@ LAYERS = {  # folder: folders whose headers it may include ("." is what it owns 
     "fused/broker": {"base", "wire", "policy", "broker", "launcher"},
     "fused/manager": {"base", "wire", "policy", "manager"},
     "client": {"base", "client", "policy"},
-    "server": {"base", "wire", "server"},
+    "server": {"base", "wire", "server", "bpf"},
+    "bpf": {"bpf"},
 }
-ROOT_INCLUDES = {"config.h", "policy-config.h", "libfused.h", "fused-server.h", "fuse_service.h"}
+ROOT_INCLUDES = {"config.h", "policy-config.h", "libfused.h", "fused-server.h", "fused-map.h", "fused-mapping.h", "fuse_service.h"}
 PRIVILEGED_CALLS = r"\b(cap_set_proc|fsopen|fsmount|move_mount|mount_setattr|open_tree|pivot_root|setns|chroot|cap_drop_bound)\s*\("
 MAY_BE_PRIVILEGED = ("fused/broker/", "fused/launcher/", "fused/agent/", "tests/", "client/doctor", "client/mount-fused.c", "bpf/", "kernel/")
 
