@@ -65,6 +65,9 @@ struct fused_map_operations {
          * recorded as the file's size now, in bytes, at least what it was. Called where flags has SHARED, UNWRITTEN or APPEND, or error
          * is set; never for plain overwrites. May be NULL if none of those can happen. */
         int (*ioend)(void *userdata, const struct fused_map_ioend *ioend, uint64_t *size);
+        /* A file was written to other than through the kernel's write-back cache, by the user engine: its times of change are the server's to
+         * set. May be NULL. */
+        void (*modified)(void *userdata, uint64_t nodeid);
         /* The engine is decided and devices have their cookies; no request has been answered yet. Programs are attached here. May be NULL. */
         int (*start)(void *userdata);
 };
@@ -75,7 +78,7 @@ struct fused_map_config {
         bool no_writeback;    /* writes come as they are made, not when the kernel's page cache lets go of them */
         unsigned threads;     /* at most this many; 0: as many as the supervisor gives descriptors for */
         uint64_t max_bytes;   /* the largest size of a file, 0: 2^63 - 1 */
-        uint64_t cache_bytes; /* memory for the mapping cache of all files, 0: an eighth of the memory limit, 64 MiB at most */
+        uint64_t cache_bytes; /* memory for the mapping cache of all files, 0: 32 MiB */
 };
 
 /* Takes over no ownership of sf. args: for fuse_session_new(). lowlevel: the server's; its read, write, lseek are not called
@@ -89,14 +92,23 @@ FUSE_SERVICE_API void fused_map_free(struct fused_map *map); /* NULL is fine */
  * size: usable bytes, 0: ask the descriptor. Returns its number, from 1 on: what begin() puts into fused_mapping.dev in either engine. */
 FUSE_SERVICE_API int fused_map_add_device(struct fused_map *map, int fd, uint64_t size);
 
+/* The same device opened once more, with O_DIRECT: data then goes past the device's own page cache, and is cached once. fd is borrowed, a copy
+ * is kept. -EOPNOTSUPP: no O_DIRECT on it, or blocks smaller than a page, which need one cache for data and metadata: nothing is lost but speed. */
+FUSE_SERVICE_API int fused_map_add_direct(struct fused_map *map, uint32_t dev, int fd);
+
 /* Mounts (fuse_service_session_mount, goodbye) and serves until the mount is gone or a signal ends it. mountpoint as in
  * fuse_cmdline_opts, from the command line. Returns 0 or negative errno. */
 FUSE_SERVICE_API int fused_map_run(struct fused_map *map, struct fuse_cmdline_opts *opts);
 
+/* For programs that mount by themselves (tests): bind fused_map_session() to a mounted device with fuse_session_mount(), then serve. sf may be NULL
+ * in fused_map_new() then. */
+FUSE_SERVICE_API struct fuse_session *fused_map_session(struct fused_map *map);
+FUSE_SERVICE_API int fused_map_serve(struct fused_map *map);
+
 /* ---- replies of the server's low-level operations -------------------------------------------------------------------- */
 
-/* In place of fuse_reply_entry(), fuse_reply_create() and fuse_add_direntry_plus(): mapped says that this regular file's data is reached by
- * mappings. The node is known to the library from then until the kernel has forgotten it. Each counts as one lookup, as there. A file's
+/* In place of fuse_reply_entry(), fuse_reply_create() and fuse_add_direntry_plus(): mapped says that this regular file's data is
+ * reached by mappings. The node is known to the library from then until the kernel has forgotten it. Each counts as one lookup, as there. A file's
  * mappedness must not change while the kernel knows it. st_size is the size it has for the library until a write or fused_map_set_size(). */
 FUSE_SERVICE_API int fused_map_reply_entry(struct fused_map *map, fuse_req_t req, const struct fuse_entry_param *entry, bool mapped);
 FUSE_SERVICE_API int fused_map_reply_create(struct fused_map *map, fuse_req_t req, const struct fuse_entry_param *entry,
@@ -146,8 +158,8 @@ FUSE_SERVICE_API const char *fused_map_engine(const struct fused_map *map); /* "
 FUSE_SERVICE_API uint64_t fused_map_size(struct fused_map *map, uint64_t nodeid); /* of a mapped file, as the library knows it */
 FUSE_SERVICE_API uint32_t fused_map_cookie(const struct fused_map *map, uint32_t dev); /* what a program's tables call device dev */
 
-/* The rules that a mapping has to keep, as in the kernel: 0, or -EUCLEAN with *ret_rule (may be NULL) saying which in words. write: it is the write half;
- * pos: it has to contain this position, UINT64_MAX: none. upsert: NOCACHE is allowed, RETRY_CACHE is not. */
+/* The rules that a mapping has to keep, as in the kernel: 0, or -EUCLEAN with *ret_rule (may be NULL) saying which in words. write:
+ * it is the write half; pos: it has to contain this position, UINT64_MAX: none. upsert: NOCACHE is allowed, RETRY_CACHE is not. */
 FUSE_SERVICE_API int fused_mapping_check(const struct fused_mapping *mapping, bool write, bool upsert, uint64_t pos, uint32_t block_size,
                                          uint64_t max_bytes, const char **ret_rule);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR GPL-2.0-only */
-#ifndef FUSED_MAPPING_H
-#define FUSED_MAPPING_H
+#pragma once
 
 /* A mapping: where a range of a file lives. The record is the one of fuse-iomap (struct fuse_iomap_io, 32 bytes), so that it
  * goes to the kernel as it stands. This header is shared by servers and by BPF programs; it includes nothing: whoever
@@ -109,4 +108,3 @@ struct fused_sample_call {
         uint64_t file_size; /* out: bytes; 0: there is no sample for these devices */
 };
 
-#endif

@@ -14,7 +14,7 @@ LAYERS = {  # folder: folders whose headers it may include ("." is what it owns 
     "fused/broker": {"base", "wire", "policy", "broker", "launcher"},
     "fused/manager": {"base", "wire", "policy", "manager"},
     "client": {"base", "client", "policy"},
-    "server": {"base", "wire", "server", "bpf"},
+    "server": {"base", "wire", "server", "session", "map", "program", "bpf"},
     "bpf": {"bpf"},
 }
 ROOT_INCLUDES = {"config.h", "policy-config.h", "libfused.h", "fused-server.h", "fused-map.h", "fused-mapping.h", "fuse_service.h"}

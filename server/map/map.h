@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Inside the mapping library: one mount. See fused-map.h for what it does for a server.
+ *
+ *   map.c       making, mounting, the choice of the engine      lookup.c   cache, then program, then server, each checked
+ *   file.c      mapped files, by node id                        rules.c    what a mapping has to keep
+ *   replies.c   entries, attributes, opens                      program.c  running a mapping program by its descriptor
+ *   user*.c     the user engine                                 kernel*.c  the kernel engine
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/fd.h"
+#include "channel.h"
+#include "fused-map.h"
+#include "map/cache.h"
+#include "session/session.h"
+
+typedef struct MapEngine MapEngine;
+typedef struct MapFile MapFile;
+typedef struct MapFiles MapFiles;
+typedef struct MapProgram MapProgram;
+
+#define MAP_DEVICES_MAX FUSED_PROGRAM_DEVICES_MAX
+
+typedef struct MapDevice {
+        int fd;             /* borrowed: the server's, buffered */
+        int direct_fd;      /* owned: another open file of the same with O_DIRECT, or -EBADF */
+        uint64_t size;      /* bytes */
+        uint32_t sector;    /* bytes: what direct I/O must be aligned to */
+        uint32_t cookie;    /* the kernel engine's; else its number */
+        bool is_block;
+        atomic_bool dirty;  /* written to since it was last synced */
+} MapDevice;
+
+struct fused_map {
+        struct fuse_service *service; /* borrowed */
+        struct fused_map_operations operations;
+        struct fused_map_config config;
+        void *userdata;
+        const MapEngine *engine;
+        void *engine_data;            /* owned by the engine */
+        Session *session;             /* owned */
+        Channel *channel;             /* owned; NULL: the helper has none */
+        ChannelStatistics *statistics; /* the channel's, or private */
+        ChannelEngineReason reason;
+        MapDevice devices[MAP_DEVICES_MAX]; /* number - 1 */
+        uint32_t n_devices;
+        MapFiles *files;              /* owned */
+        MappingPool *pool;            /* owned */
+        MapProgram *program;          /* owned; set once, before requests are served */
+        atomic_uint n_complaints;
+};
+
+/* What the engines do differently. All hooks may be called from several threads. */
+struct MapEngine {
+        const char *name;
+        ChannelEngine number;
+        uint32_t attr_flags; /* in fuse_attr.flags of a mapped file */
+        /* Change what FUSE_INIT is answered with. */
+        void (*init)(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
+        /* FUSE_INIT is answered; calls operations.start() when devices have their cookies. */
+        int (*started)(struct fused_map *map);
+        bool (*request)(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size);
+        void (*open)(struct fused_map *map, const struct fuse_file_info *fi, struct fuse_open_out *out);
+        int (*upsert)(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write);
+        int (*invalidate)(struct fused_map *map, MapFile *file, uint64_t offset, uint64_t length);
+        int (*set_size)(struct fused_map *map, MapFile *file, uint64_t size);
+        int (*device_invalidate)(struct fused_map *map, MapDevice *device, uint64_t addr, uint64_t length);
+        void (*done)(struct fused_map *map);
+};
+extern const MapEngine map_user_engine;
+
+/* ---- files ---------------------------------------------------------------------------------------------------------- */
+
+struct MapFile {
+        MapFile *next;       /* in its bucket */
+        uint64_t nodeid, ino;
+        uint64_t n_lookup;   /* the kernel's, under the bucket's lock */
+        atomic_uint n_ref;   /* 1 for the table, 1 for each user */
+        _Atomic uint64_t size;      /* as the kernel sees it */
+        _Atomic uint64_t disk_size; /* as the server has recorded it */
+        _Atomic(MappingCache *) read_cache;  /* made by the first upsert */
+        _Atomic(MappingCache *) write_cache; /* none: writes go where reads come from */
+        pthread_mutex_t make_lock;
+        pthread_rwlock_t io; /* shared: whole blocks are moved; exclusive: parts of blocks, truncation, allocation by request */
+        atomic_bool has_program;
+};
+
+int map_files_new(MapFiles **ret) _must_check_;
+MapFiles *map_files_free(MapFiles *files);
+/* One more lookup of this node; it is made if it is not there. size counts only then. */
+int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t size) _must_check_;
+void map_file_forget(MapFiles *files, uint64_t nodeid, uint64_t n_lookup);
+MapFile *map_file_get(MapFiles *files, uint64_t nodeid); /* a reference, or NULL */
+MapFile *map_file_unref(MapFile *file);
+DEFINE_CLEANUP(MapFile *, map_file_unrefp, map_file_unref)
+#define _cleanup_file_ _cleanup_(map_file_unrefp)
+
+/* ---- lookup --------------------------------------------------------------------------------------------------------- */
+
+/* Where pos is: *ret_read and, for what changes the file, *ret_write (PURE_OVERWRITE if it is the same place). Checked. */
+int map_lookup(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t count, uint32_t opflags,
+               struct fused_mapping *ret_read, struct fused_mapping *ret_write) _must_check_;
+/* Rules and devices, for one half. Counts and logs (once) what breaks them. pos: UINT64_MAX for none. */
+int map_check(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, bool write, bool upsert, uint64_t pos,
+              const char *who) _must_check_;
+MapDevice *map_device(struct fused_map *map, uint32_t number); /* NULL: none */
+int map_ioend(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t written, uint32_t flags, int error,
+              const struct fused_mapping *mapping) _must_check_;
+int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) _must_check_;
+
+/* ---- programs ------------------------------------------------------------------------------------------------------- */
+
+/* True: handled, and call holds both halves. */
+bool map_program_run(MapProgram *program, struct fused_program_call *call);
+MapProgram *map_program_free(MapProgram *program);
+
+static inline void map_count(uint64_t *counter, uint64_t n) { /* shared with whoever shows it */
+        (void) __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+_printf_(2, 3) void map_log(struct fused_map *map, const char *format, ...);

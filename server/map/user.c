@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The user engine: which requests are ours, and those that are neither READ nor WRITE. */
+
+#define FUSE_USE_VERSION 312
+#include "map/user.h"
+
+#include <linux/falloc.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- FUSE_INIT ------------------------------------------------------------------------------------------------------ */
+
+static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
+        uint64_t wanted = FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_ASYNC_READ | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_INIT_EXT |
+                          ABI_DIRECT_IO_ALLOW_MMAP;
+        /* Truncation by open comes as SETATTR, setuid bits are cleared by the kernel, and nobody else changes a file's data. */
+        uint64_t unwanted = FUSE_ATOMIC_O_TRUNC | FUSE_HANDLE_KILLPRIV | FUSE_HANDLE_KILLPRIV_V2 | FUSE_AUTO_INVAL_DATA | FUSE_WRITEBACK_CACHE;
+        uint64_t flags;
+
+        if (!map->config.no_writeback && !map->config.read_only) {
+                wanted |= FUSE_WRITEBACK_CACHE;
+                unwanted &= ~(uint64_t) FUSE_WRITEBACK_CACHE;
+        }
+        flags = (abi_init_flags(out->flags, out->flags2) & ~unwanted) | (wanted & offered);
+        out->flags = (uint32_t) flags;
+        out->flags2 = (uint32_t) (flags >> 32);
+        out->max_pages = SESSION_DATA_MAX / 4096;
+        out->max_write = SESSION_DATA_MAX;
+        out->max_readahead = in->max_readahead;
+        out->max_background = 64;
+        out->congestion_threshold = 48;
+}
+
+static int on_started(struct fused_map *map) {
+        for (uint32_t i = 0; i < map->n_devices; i++)
+                map->devices[i].cookie = i + 1;
+        return map->operations.start ? map->operations.start(map->userdata) : 0;
+}
+
+/* A file opened with O_DIRECT goes past the kernel's cache, writes to different parts of it at the same time. */
+static void on_open(struct fused_map *map, const struct fuse_file_info *fi, struct fuse_open_out *out) {
+        if (fi->direct_io || fi->flags & O_DIRECT)
+                out->open_flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+        else
+                out->open_flags |= FOPEN_KEEP_CACHE;
+}
+
+/* ---- size and space ------------------------------------------------------------------------------------------------- */
+
+static int set_size(struct fused_map *map, MapFile *file, uint64_t size) {
+        uint64_t block_size = map->config.block_size, first = ALIGN_TO(size, block_size);
+
+        file->size = file->disk_size = size;
+        return first < size ? 0 : map->engine->invalidate(map, file, first, UINT64_MAX);
+}
+
+/* The server changes its records first; what the file's last block holds past the end is zeroed before anybody can look. */
+static bool on_setattr(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        const struct fuse_setattr_in *in = argument;
+        const uint64_t block_size = map->config.block_size;
+        uint64_t before, after, end;
+
+        if (size < sizeof *in || !(in->valid & FATTR_SIZE))
+                return false;
+        _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
+        if (!file)
+                return false;
+        (void) pthread_rwlock_wrlock(&file->io);
+        before = file->size;
+        session_pass(thread);
+        after = file->size;
+        end = MIN_OF(before, after);
+        if (before != after && end % block_size != 0 && user_zero(map, file, end, ALIGN_TO(end, block_size)) < 0)
+                map_log(map, "the end of node %llu could not be zeroed", (unsigned long long) file->nodeid);
+        (void) pthread_rwlock_unlock(&file->io);
+        return true;
+}
+
+/* The server frees whole blocks; parts of blocks at the edges are zeroed here. */
+static bool on_fallocate(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        const struct fuse_fallocate_in *in = argument;
+        const uint64_t block_size = map->config.block_size;
+        _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
+        uint64_t end, first;
+        int r = 0;
+
+        if (!file || size < sizeof *in || in->offset + in->length < in->offset)
+                return false;
+        (void) pthread_rwlock_wrlock(&file->io);
+        end = MIN_OF(in->offset + in->length, (uint64_t) file->size);
+        if (in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && in->offset < end && !map->config.read_only) {
+                first = ALIGN_TO(in->offset, block_size);
+                r = user_zero(map, file, in->offset, MIN_OF(first, end));
+                if (r >= 0 && end > first)
+                        r = user_zero(map, file, MAX_OF(first, end / block_size * block_size), end);
+        }
+        if (r >= 0)
+                session_pass(thread);
+        else
+                (void) session_reply(thread, header->unique, r, NULL, 0);
+        (void) pthread_rwlock_unlock(&file->io);
+        return true;
+}
+
+static bool on_fsync(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        int r = 0;
+
+        for (uint32_t i = 0; i < map->n_devices && r >= 0; i++)
+                r = device_sync(&map->devices[i]);
+        if (r < 0)
+                (void) session_reply(thread, header->unique, r, NULL, 0);
+        return r < 0; /* the server goes on with its metadata */
+}
+
+/* ---- LSEEK ---------------------------------------------------------------------------------------------------------- */
+
+static int seek(struct fused_map *map, MapFile *file, uint64_t pos, bool for_data, uint64_t *ret) {
+        struct fused_mapping read, write;
+        int r;
+
+        if (pos >= file->size)
+                return -ENXIO;
+        while (pos < file->size) {
+                r = map_lookup(map, file, pos, file->size - pos, FUSED_MAPPING_OP_REPORT, &read, &write);
+                if (r < 0)
+                        return r;
+                if ((read.type != FUSED_MAPPING_HOLE && read.type != FUSED_MAPPING_UNWRITTEN) == for_data) {
+                        *ret = pos;
+                        return 0;
+                }
+                pos = read.offset + read.length;
+        }
+        *ret = file->size; /* there is a hole at the end of every file */
+        return for_data ? -ENXIO : 0;
+}
+
+/* The kernel asks without having written back what it caches, and a cached page over a hole is data. A notification that drops its
+ * pages makes it write them first, to another thread of ours; where none may be free, everything is called data. */
+static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        static pthread_mutex_t flushing = PTHREAD_MUTEX_INITIALIZER;
+        const struct fuse_lseek_in *in = argument;
+        struct fuse_lseek_out out = {0};
+        bool known = map->config.no_writeback || map->config.read_only;
+        int r;
+
+        if (size < sizeof *in || (in->whence != SEEK_DATA && in->whence != SEEK_HOLE))
+                return false;
+        _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
+        if (!file)
+                return false;
+        if (!known && map->statistics->n_threads > 1 && pthread_mutex_trylock(&flushing) == 0) {
+                const struct fuse_notify_inval_inode_out notice = {.ino = header->nodeid, .off = 0, .len = 0};
+                known = session_notify(thread, FUSE_NOTIFY_INVAL_INODE, &notice, sizeof notice) >= 0;
+                (void) pthread_mutex_unlock(&flushing);
+        }
+        (void) pthread_rwlock_rdlock(&file->io);
+        if (known)
+                r = seek(map, file, in->offset, in->whence == SEEK_DATA, &out.offset);
+        else {
+                r = in->offset < file->size ? 0 : -ENXIO;
+                out.offset = in->whence == SEEK_DATA ? in->offset : (uint64_t) file->size;
+        }
+        (void) pthread_rwlock_unlock(&file->io);
+        const struct iovec vector = {&out, sizeof out};
+        (void) session_reply(thread, header->unique, r, &vector, r < 0 ? 0 : 1);
+        return true;
+}
+
+/* ---- the rest ------------------------------------------------------------------------------------------------------- */
+
+static bool on_forget(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        const struct fuse_batch_forget_in *batch = argument;
+        const struct fuse_forget_one *one = (const void *) (batch + 1);
+
+        if (header->opcode == FUSE_FORGET)
+                map_file_forget(map->files, header->nodeid, ((const struct fuse_forget_in *) argument)->nlookup);
+        else
+                for (uint32_t i = 0; i < batch->count && sizeof *batch + (i + 1) * sizeof *one <= size; i++)
+                        map_file_forget(map->files, one[i].nodeid, one[i].nlookup);
+        return false;
+}
+
+static bool on_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        if (size < sizeof(struct fuse_read_in))
+                return false;
+        user_read(map, thread, header, argument);
+        return true;
+}
+
+static bool on_write(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        const struct fuse_write_in *in = argument;
+
+        if (size < sizeof *in || size - sizeof *in < in->size)
+                return false;
+        user_write(map, thread, header, in, (uint8_t *) (uintptr_t) (in + 1));
+        return true;
+}
+
+typedef bool (*Handler)(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size);
+
+static const Handler handlers[] = {
+        [FUSE_READ] = on_read,
+        [FUSE_WRITE] = on_write,
+        [FUSE_SETATTR] = on_setattr,
+        [FUSE_FALLOCATE] = on_fallocate,
+        [FUSE_LSEEK] = on_lseek,
+        [FUSE_FSYNC] = on_fsync,
+        [FUSE_FORGET] = on_forget,
+        [FUSE_BATCH_FORGET] = on_forget,
+};
+
+static bool on_request(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
+        Handler handler = header->opcode < ELEMENTSOF(handlers) ? handlers[header->opcode] : NULL;
+
+        return handler && handler(map, thread, header, argument, size);
+}
+
+static int invalidate(struct fused_map *map, MapFile *file, uint64_t offset, uint64_t length) {
+        MappingCache *caches[] = {file->read_cache, file->write_cache};
+        int r = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(caches); i++)
+                if (caches[i]) {
+                        int q = mapping_cache_invalidate(caches[i], offset, length);
+                        r = r < 0 ? r : q;
+                }
+        return r;
+}
+
+/* The device's page cache is coherent with direct I/O, which drops what it passes. */
+static int device_invalidate(struct fused_map *map, MapDevice *device, uint64_t addr, uint64_t length) {
+        return 0;
+}
+
+const MapEngine map_user_engine = {
+        .name = "user",
+        .number = CHANNEL_ENGINE_USER,
+        .init = on_init,
+        .started = on_started,
+        .request = on_request,
+        .open = on_open,
+        .upsert = map_upsert_cache,
+        .invalidate = invalidate,
+        .set_size = set_size,
+        .device_invalidate = device_invalidate,
+};

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Inside the user engine: the library moves the data between devices and kernel.
+ *
+ *   user.c        which request is whose; LSEEK, SETATTR, FALLOCATE, FSYNC   user-read.c, user-write.c   READ and WRITE
+ *   user-device.c moving bytes from and to devices                           user-zero.c  zeroing parts of blocks
+ */
+
+#include "map/map.h"
+
+#define SEGMENTS_MAX 128 /* moved at once */
+
+/* A piece of a request that lies together on a device. Not owned. */
+typedef struct Segment {
+        MapDevice *device;
+        uint64_t addr;   /* bytes */
+        uint64_t length; /* bytes */
+        uint8_t *data;
+} Segment;
+
+typedef struct SegmentList {
+        Segment segments[SEGMENTS_MAX];
+        size_t n;
+        bool write;
+} SegmentList;
+
+/* Appends, joining what lies together on device and in memory; moves what is there when the list is full. */
+int segments_add(SegmentList *list, MapDevice *device, uint64_t addr, uint8_t *data, uint64_t length) _must_check_;
+/* Moves everything, several pieces at the same time, and empties the list. -EIO: the device gave or took less. */
+int segments_move(SegmentList *list) _must_check_;
+int device_move(MapDevice *device, bool write, uint64_t addr, uint8_t *data, uint64_t length) _must_check_;
+int device_sync(MapDevice *device) _must_check_;
+bool device_is_direct(const MapDevice *device, bool write, uint64_t length);
+
+void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in);
+void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_write_in *in, uint8_t *data);
+int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) _must_check_;
+/* Zeroes [from, to) where there is data, within one block; the caller has the file's exclusive lock. */
+int user_zero(struct fused_map *map, MapFile *file, uint64_t from, uint64_t to) _must_check_;
+/* Reads whole blocks; holes become zeroes. Nothing is looked at but the mappings. 1: the server has them inline. */
+int user_read_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) _must_check_;

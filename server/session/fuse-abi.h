@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The kernel's FUSE interface, and what Debian 12's header (7.38) does not have of it, with the version that brought it
+ * (include/uapi/linux/fuse.h). A kernel without one does not offer its flag in FUSE_INIT. */
+
+#include <linux/fuse.h>
+#include <sys/ioctl.h>
+
+#include "base/macro.h"
+
+#define ABI_DIRECT_IO_ALLOW_MMAP (1ULL << 36) /* 7.39 */
+#define ABI_PASSTHROUGH (1ULL << 37)          /* 7.40 */
+#define ABI_FOPEN_PASSTHROUGH (1U << 7)       /* 7.40: fuse_open_out.backing_id is valid */
+
+/* struct fuse_init_out of 7.40: max_stack_depth is the first of the unused words. */
+#define ABI_INIT_MAX_STACK_DEPTH(out) ((out)->unused[0])
+/* struct fuse_open_out of 7.40: backing_id is where padding was. */
+#define ABI_OPEN_BACKING_ID(out) ((out)->padding)
+
+#ifndef FUSE_DEV_IOC_MAGIC
+#define FUSE_DEV_IOC_MAGIC 229
+#endif
+
+/* Flags of a FUSE_INIT request or answer: the second word counts only with FUSE_INIT_EXT. */
+static inline uint64_t abi_init_flags(uint32_t flags, uint32_t flags2) {
+        return flags | (flags & FUSE_INIT_EXT ? (uint64_t) flags2 << 32 : 0);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/fd.h"
+#include "session/session.h"
+
+/* Requests are read so that the data of a WRITE begins at a page: its header and argument go before that. */
+#define REQUEST_LEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+#define REQUEST_MAX (SESSION_DATA_MAX + 8192U)
+
+struct SessionThread {
+        Session *session;   /* borrowed */
+        unsigned index;
+        struct fuse_session *fuse; /* owned */
+        int device_fd;      /* borrowed from fuse: closed by it */
+        uint8_t *memory;    /* owned: one page, REQUEST_MAX for requests */
+        uint8_t *request;   /* in memory */
+        size_t request_size;
+        void *buffer;       /* owned */
+        void *slot;         /* the hook's */
+        pthread_t thread;
+        bool runs;
+};
+
+struct Session {
+        SessionHooks hooks;
+        void *userdata;
+        struct fuse_args args;               /* owned copy */
+        struct fuse_lowlevel_ops operations; /* with init and destroy: for the first session only */
+        size_t operations_size;
+        void *fuse_userdata;
+        SessionThread threads[SESSION_THREADS_MAX];
+        unsigned n_threads;                  /* made; the first is there from the start */
+        uint8_t init[256];                   /* the kernel's FUSE_INIT, for the sessions to come */
+        size_t init_size;
+        pthread_t waiter;                    /* in session_serve() */
+        atomic_bool stop;
+};
+
+/* Makes libfuse's session for this thread know what FUSE_INIT said, by letting it answer to a socket. *ret: its answer. */
+int session_replay_init(SessionThread *thread, struct fuse_init_out *ret) _must_check_;
+int session_thread_init(Session *session, unsigned index) _must_check_;

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A session's threads, requests and replies. See session.h; FUSE_INIT is in session-init.c. */
+
+#define FUSE_USE_VERSION 312
+#include "session/session-private.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WAKE_SIGNAL SIGUSR1
+#define WAKE_MSEC 20
+
+/* ---- making --------------------------------------------------------------------------------------------------------- */
+
+static int copy_args(const struct fuse_args *from, struct fuse_args *to) {
+        for (int i = 0; i < from->argc; i++)
+                if (fuse_opt_add_arg(to, from->argv[i]) != 0)
+                        return -ENOMEM;
+        return 0;
+}
+
+int session_thread_init(Session *session, unsigned index) {
+        SessionThread *thread = &session->threads[index];
+        struct fuse_lowlevel_ops operations = session->operations;
+        struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+        int r;
+
+        if (index > 0) { /* once is enough */
+                operations.init = NULL;
+                operations.destroy = NULL;
+        }
+        *thread = (SessionThread){.session = session, .index = index, .device_fd = -EBADF};
+        r = copy_args(&session->args, &args); /* libfuse takes out what it understands */
+        if (r >= 0)
+                thread->fuse = fuse_session_new(&args, &operations, session->operations_size, session->fuse_userdata);
+        fuse_opt_free_args(&args);
+        if (r < 0 || !thread->fuse)
+                return r < 0 ? r : -EINVAL;
+        thread->memory = mmap(NULL, 4096 + REQUEST_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        thread->buffer = mmap(NULL, SESSION_DATA_MAX + 8192U, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (thread->memory == MAP_FAILED || thread->buffer == MAP_FAILED)
+                return -ENOMEM;
+        thread->request = thread->memory + 4096 - REQUEST_LEAD;
+        return 0;
+}
+
+static void thread_done(SessionThread *thread) {
+        if (thread->fuse)
+                fuse_session_destroy(thread->fuse); /* closes its device */
+        if (thread->memory && thread->memory != MAP_FAILED)
+                (void) munmap(thread->memory, 4096 + REQUEST_MAX);
+        if (thread->buffer && thread->buffer != MAP_FAILED)
+                (void) munmap(thread->buffer, SESSION_DATA_MAX + 8192U);
+}
+
+int session_new(const struct fuse_args *args, const struct fuse_lowlevel_ops *operations, size_t size, void *userdata,
+                const SessionHooks *hooks, void *hook_userdata, Session **ret) {
+        Session *session = calloc(1, sizeof *session);
+        int r;
+
+        if (!session)
+                return -ENOMEM;
+        session->hooks = *hooks;
+        session->userdata = hook_userdata;
+        session->operations_size = MIN_OF(size, sizeof session->operations);
+        memcpy(&session->operations, operations, session->operations_size);
+        session->fuse_userdata = userdata;
+        r = copy_args(args, &session->args);
+        if (r >= 0) {
+                session->n_threads = 1;
+                r = session_thread_init(session, 0);
+        }
+        if (r < 0) {
+                session_free(session);
+                return r;
+        }
+        *ret = session;
+        return 0;
+}
+
+Session *session_free(Session *session) {
+        if (!session)
+                return NULL;
+        for (unsigned i = session->n_threads; i-- > 0;)
+                thread_done(&session->threads[i]);
+        fuse_opt_free_args(&session->args);
+        free(session);
+        return NULL;
+}
+
+struct fuse_session *session_fuse(Session *session) {
+        return session->threads[0].fuse;
+}
+
+unsigned session_n_threads(const Session *session) {
+        return session->n_threads;
+}
+
+int session_add_clone(Session *session, int fd) {
+        _cleanup_fd_ int device_fd = fd;
+        struct fuse_init_out ignored;
+        SessionThread *thread;
+        char path[32];
+        int r;
+
+        if (session->n_threads >= SESSION_THREADS_MAX)
+                return -ENFILE;
+        r = session_thread_init(session, session->n_threads);
+        thread = &session->threads[session->n_threads];
+        if (r >= 0) {
+                (void) snprintf(path, sizeof path, "/dev/fd/%d", device_fd);
+                r = fuse_session_mount(thread->fuse, path) == 0 ? 0 : -EIO;
+        }
+        if (r >= 0) {
+                thread->device_fd = TAKE_FD(device_fd); /* the session's now */
+                r = session_replay_init(thread, &ignored);
+        }
+        if (r < 0) {
+                thread_done(thread);
+                *thread = (SessionThread){0};
+                return r;
+        }
+        session->n_threads++;
+        return 0;
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------------- */
+
+void session_pass(SessionThread *thread) {
+        struct fuse_buf buffer = {.size = thread->request_size, .mem = thread->request};
+
+        fuse_session_process_buf(thread->fuse, &buffer);
+}
+
+int session_reply(SessionThread *thread, uint64_t unique, int error, const struct iovec *data, size_t n_data) {
+        struct fuse_out_header header = {.unique = unique, .error = error, .len = sizeof header};
+        struct iovec vectors[8] = {{&header, sizeof header}};
+        ssize_t n;
+
+        for (size_t i = 0; i < n_data && i + 1 < ELEMENTSOF(vectors); i++) {
+                vectors[i + 1] = data[i];
+                header.len += (uint32_t) data[i].iov_len;
+        }
+        n = RET_NERRNO(writev(thread->device_fd, vectors, (int) n_data + 1));
+        return n < 0 ? (int) n : 0;
+}
+
+int session_notify(SessionThread *thread, int code, const void *data, size_t size) {
+        const struct iovec vector = {(void *) data, size};
+
+        return session_reply(thread, 0, code, &vector, 1);
+}
+
+int session_notify_any(Session *session, int code, const void *data, size_t size) {
+        return session_notify(&session->threads[0], code, data, size);
+}
+
+int session_device_fd(const SessionThread *thread) {
+        return thread->device_fd;
+}
+
+unsigned session_thread_index(const SessionThread *thread) {
+        return thread->index;
+}
+
+void *session_buffer(SessionThread *thread) {
+        return thread->buffer;
+}
+
+void **session_slot(SessionThread *thread) {
+        return &thread->slot;
+}
+
+static void dispatch(SessionThread *thread) {
+        Session *session = thread->session;
+        struct fuse_in_header *header = (void *) thread->request;
+
+        if (header->opcode == FUSE_INTERRUPT) /* nothing here takes long enough; it may concern another thread's request */
+                return;
+        if (!session->hooks.request(session->userdata, thread, header, header + 1, thread->request_size - sizeof *header))
+                session_pass(thread);
+}
+
+static void *serve_thread(void *userdata) {
+        SessionThread *thread = userdata;
+        Session *session = thread->session;
+
+        while (!session->stop && !fuse_session_exited(thread->fuse)) {
+                ssize_t n = RET_NERRNO(read(thread->device_fd, thread->request, REQUEST_MAX));
+                if (n == -EINTR || n == -EAGAIN || n == -ENOENT) /* ENOENT: the request was interrupted as it was read */
+                        continue;
+                if (n < (ssize_t) sizeof(struct fuse_in_header)) /* ENODEV: unmounted */
+                        break;
+                thread->request_size = (size_t) n;
+                dispatch(thread);
+        }
+        session->stop = true;
+        (void) pthread_kill(session->waiter, WAKE_SIGNAL);
+        return NULL;
+}
+
+/* ---- serving -------------------------------------------------------------------------------------------------------- */
+
+static void on_wake(int signal) {}
+
+static int start_threads(Session *session, unsigned n) {
+        for (unsigned i = 0; i < n; i++) {
+                int r = -pthread_create(&session->threads[i].thread, NULL, serve_thread, &session->threads[i]);
+                if (r < 0 && i == 0)
+                        return r;
+                if (r < 0)
+                        break;
+                session->threads[i].runs = true;
+        }
+        return 0;
+}
+
+/* A thread that waits in read(2) is woken by a signal, again until it has seen it. */
+static void end_threads(Session *session) {
+        session->stop = true;
+        for (unsigned i = 0; i < session->n_threads; i++) {
+                SessionThread *thread = &session->threads[i];
+                while (thread->runs) {
+                        struct timespec until;
+                        (void) pthread_kill(thread->thread, WAKE_SIGNAL);
+                        (void) clock_gettime(CLOCK_REALTIME, &until);
+                        until.tv_nsec += WAKE_MSEC * 1000000L;
+                        until.tv_sec += until.tv_nsec / 1000000000L;
+                        until.tv_nsec %= 1000000000L;
+                        thread->runs = pthread_timedjoin_np(thread->thread, NULL, &until) != 0;
+                }
+        }
+}
+
+int session_serve(Session *session, unsigned n_threads) {
+        const struct sigaction wake = {.sa_handler = on_wake}, ignore = {.sa_handler = SIG_IGN};
+        sigset_t ends, wakes, old;
+        int r, signal = 0;
+
+        (void) sigemptyset(&ends);
+        (void) sigemptyset(&wakes);
+        for (size_t i = 0; i < 3; i++)
+                (void) sigaddset(&ends, (const int[]){SIGTERM, SIGINT, SIGHUP}[i]);
+        (void) sigaddset(&wakes, WAKE_SIGNAL);
+        (void) sigaction(SIGPIPE, &ignore, NULL);
+        (void) sigaction(WAKE_SIGNAL, &wake, NULL);
+        (void) pthread_sigmask(SIG_BLOCK, &ends, &old); /* inherited: only this thread takes them, below */
+        session->waiter = pthread_self();
+        r = start_threads(session, n_threads < 1 ? 1 : MIN_OF(n_threads, session->n_threads));
+        if (r >= 0) {
+                (void) pthread_sigmask(SIG_BLOCK, &wakes, NULL);
+                (void) sigaddset(&ends, WAKE_SIGNAL);
+                while (!session->stop && (r = RET_NERRNO(sigwaitinfo(&ends, NULL))) == -EINTR)
+                        ;
+                signal = r;
+                end_threads(session);
+                (void) pthread_sigmask(SIG_UNBLOCK, &wakes, NULL);
+        }
+        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
+        return signal > 0 || session->stop ? 0 : r;
+}
