@@ -7,6 +7,7 @@
 #if FUSE_VERSION < FUSE_MAKE_VERSION(3, 19)
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "service-private.h"
@@ -21,6 +22,15 @@ static int bind_session(struct fuse_service *sf, struct fuse_session *se) {
         if (fuse_session_mount(se, path) != 0)
                 return -EIO;
         (void) TAKE_FD(sf->device_fd); /* the session's now */
+        return 0;
+}
+
+int service_add_option(struct fuse_service *sf, const char *word) {
+        size_t used = strlen(sf->mount.options), needed = strlen(word) + (used > 0);
+
+        if (used + needed >= sizeof sf->mount.options)
+                return -E2BIG;
+        (void) snprintf(sf->mount.options + used, sizeof sf->mount.options - used, "%s%s", used > 0 ? "," : "", word);
         return 0;
 }
 

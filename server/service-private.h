@@ -33,3 +33,5 @@ extern struct fuse_service *service_current;
 
 /* A command and its simple reply: 0, the helper's refusal or an own failure as a negative errno. */
 int service_command(struct fuse_service *sf, const ServicePacket *what) _must_check_;
+/* One more option for the kernel. -E2BIG: there is no room. */
+int service_add_option(struct fuse_service *sf, const char *word) _must_check_;

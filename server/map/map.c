@@ -2,7 +2,8 @@
 /* One mount of a server that maps: made, mounted, served, freed. See fused-map.h and map.h. */
 
 #define FUSE_USE_VERSION 312
-#include "map/map.h"
+#include "map/user.h"
+#include "service-private.h"
 
 #include <linux/fs.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 
 #define CACHE_BYTES_DEFAULT (32ULL << 20)
 #define THREADS_DEFAULT 4U
+#define MAX_READ "max_read=262144"
 
 void map_log(struct fused_map *map, const char *format, ...) {
         char line[512];
@@ -40,13 +42,20 @@ static int on_started(void *userdata) {
         return map->engine->started(map);
 }
 
-static bool on_request(void *userdata, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
+static SessionTaken on_request(void *userdata, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
         struct fused_map *map = userdata;
 
         return map->engine->request(map, thread, header, argument, size);
 }
 
-static const SessionHooks session_hooks = {.init = on_init, .started = on_started, .request = on_request};
+static void on_flush(void *userdata, SessionThread *thread) {
+        struct fused_map *map = userdata;
+
+        map->engine->flush(map, thread);
+}
+
+static const SessionHooks session_hooks = {
+        .init = on_init, .started = on_started, .request = on_request, .flush = on_flush, .free_slot = batch_free};
 
 /* ---- making --------------------------------------------------------------------------------------------------------- */
 
@@ -189,9 +198,19 @@ int fused_map_serve(struct fused_map *map) {
         return session_serve(map->session, session_n_threads(map->session));
 }
 
+/* The kernel splits a large direct read into requests of this size, which several threads answer at the same time; that is worth more
+ * than fewer requests. Where libfuse keeps the mount options to itself, they are as the caller gave them. */
+static void limit_reads(struct fused_map *map) {
+#if FUSE_VERSION < FUSE_MAKE_VERSION(3, 19)
+        if (!strstr(map->service->mount.options, "max_read="))
+                (void) service_add_option(map->service, MAX_READ);
+#endif
+}
+
 int fused_map_run(struct fused_map *map, struct fuse_cmdline_opts *opts) {
         int r;
 
+        limit_reads(map);
         (void) fuse_service_finish_file_requests(map->service);
         r = fuse_service_session_mount(map->service, session_fuse(map->session), S_IFDIR, opts);
         if (r < 0)

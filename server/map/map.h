@@ -63,7 +63,8 @@ struct MapEngine {
         void (*init)(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
         /* FUSE_INIT is answered; calls operations.start() when devices have their cookies. */
         int (*started)(struct fused_map *map);
-        bool (*request)(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size);
+        SessionTaken (*request)(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size);
+        void (*flush)(struct fused_map *map, SessionThread *thread);
         void (*open)(struct fused_map *map, const struct fuse_file_info *fi, struct fuse_open_out *out);
         int (*upsert)(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write);
         int (*invalidate)(struct fused_map *map, MapFile *file, uint64_t offset, uint64_t length);

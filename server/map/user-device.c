@@ -41,26 +41,44 @@ static int move_one(const Segment *segment, bool write) {
         return 0;
 }
 
-/* A piece that came back short is done again by hand, which finds out why. */
-static int move_many(const Segment *segments, size_t n, bool write) {
-        struct iocb blocks[SEGMENTS_MAX] = {0}, *pointers[SEGMENTS_MAX];
-        struct io_event events[SEGMENTS_MAX];
-        long submitted, done = 0;
-        int r = 0;
+static bool have_context(void) {
+        if (!context && !context_error)
+                context_error = RET_NERRNO((int) syscall(SYS_io_setup, SEGMENTS_MAX, &context));
+        return context != 0;
+}
+
+static long submit(const Segment *segments, const bool *writes, size_t n, struct iocb *blocks) {
+        struct iocb *pointers[SEGMENTS_MAX];
+        long submitted = 0;
 
         for (size_t i = 0; i < n; i++) {
                 const Segment *s = &segments[i];
                 blocks[i] = (struct iocb){
                         .aio_data = i,
-                        .aio_lio_opcode = write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
-                        .aio_fildes = (uint32_t) device_fd(s->device, s, write),
+                        .aio_lio_opcode = writes[i] ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
+                        .aio_fildes = (uint32_t) device_fd(s->device, s, writes[i]),
                         .aio_buf = (uintptr_t) s->data,
                         .aio_nbytes = s->length,
                         .aio_offset = (int64_t) s->addr,
                 };
                 pointers[i] = &blocks[i];
         }
-        submitted = MAX_OF(RET_NERRNO(syscall(SYS_io_submit, context, (long) n, pointers)), 0L);
+        while ((size_t) submitted < n) {
+                long r = RET_NERRNO(syscall(SYS_io_submit, context, (long) n - submitted, pointers + submitted));
+                if (r <= 0)
+                        break;
+                submitted += r;
+        }
+        return submitted;
+}
+
+/* A piece that came back short is done again by hand, which finds out why; so is what the kernel has no room for. */
+void segments_move_each(const Segment *segments, const bool *writes, size_t n, SegmentMoved moved, void *userdata) {
+        struct iocb blocks[SEGMENTS_MAX];
+        struct io_event events[SEGMENTS_MAX];
+        long submitted, done = 0;
+
+        submitted = n > 1 && have_context() ? submit(segments, writes, n, blocks) : 0;
         while (done < submitted) {
                 long got = RET_NERRNO(syscall(SYS_io_getevents, context, 1L, submitted - done, events, NULL));
                 if (got == -EINTR)
@@ -69,23 +87,25 @@ static int move_many(const Segment *segments, size_t n, bool write) {
                         abort(); /* memory is lent to the kernel, and nothing tells when it is done with it */
                 for (long i = 0; i < got; i++) {
                         const Segment *s = &segments[events[i].data];
-                        if (events[i].res != (int64_t) s->length && r >= 0)
-                                r = events[i].res < 0 ? (int) events[i].res : move_one(s, write);
+                        int r = events[i].res == (int64_t) s->length ? 0 : events[i].res < 0 ? (int) events[i].res
+                                                                                         : move_one(s, writes[events[i].data]);
+                        moved(userdata, events[i].data, r);
                 }
                 done += got;
         }
-        for (size_t i = (size_t) submitted; i < n && r >= 0; i++)
-                r = move_one(&segments[i], write);
-        return r;
+        for (size_t i = (size_t) submitted; i < n; i++)
+                moved(userdata, i, move_one(&segments[i], writes[i]));
 }
 
-static bool have_context(void) {
-        if (!context && !context_error)
-                context_error = RET_NERRNO((int) syscall(SYS_io_setup, SEGMENTS_MAX, &context));
-        return context != 0;
+static void keep_first_error(void *userdata, size_t i, int result) {
+        int *r = userdata;
+
+        if (*r >= 0)
+                *r = result;
 }
 
 int segments_move(SegmentList *list) {
+        bool writes[SEGMENTS_MAX];
         size_t n = list->n;
         int r = 0;
 
@@ -93,10 +113,11 @@ int segments_move(SegmentList *list) {
         if (list->write)
                 for (size_t i = 0; i < n; i++)
                         atomic_store_explicit(&list->segments[i].device->dirty, true, memory_order_relaxed);
-        if (n > 1 && have_context())
-                return move_many(list->segments, n, list->write);
-        for (size_t i = 0; i < n && r >= 0; i++)
-                r = move_one(&list->segments[i], list->write);
+        if (n == 1)
+                return move_one(&list->segments[0], list->write);
+        for (size_t i = 0; i < n; i++)
+                writes[i] = list->write;
+        segments_move_each(list->segments, writes, n, keep_first_error, &r);
         return r;
 }
 

@@ -37,9 +37,10 @@ static int on_started(struct fused_map *map) {
         return map->operations.start ? map->operations.start(map->userdata) : 0;
 }
 
-/* A file opened with O_DIRECT goes past the kernel's cache, writes to different parts of it at the same time. */
+/* A file opened for writing with O_DIRECT goes past the kernel's cache, writes to different parts of it at the same time. One opened for
+ * reading does so without FOPEN_DIRECT_IO, too, and the kernel splits what is read into requests that are answered at the same time. */
 static void on_open(struct fused_map *map, const struct fuse_file_info *fi, struct fuse_open_out *out) {
-        if (fi->direct_io || fi->flags & O_DIRECT)
+        if (fi->direct_io || (fi->flags & O_DIRECT && (fi->flags & O_ACCMODE) != O_RDONLY))
                 out->open_flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
         else
                 out->open_flags |= FOPEN_KEEP_CACHE;
@@ -209,10 +210,14 @@ static const Handler handlers[] = {
         [FUSE_BATCH_FORGET] = on_forget,
 };
 
-static bool on_request(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
+/* What is kept holds its file's lock, so nothing that may wait for it comes before it is done. */
+static SessionTaken on_request(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
         Handler handler = header->opcode < ELEMENTSOF(handlers) ? handlers[header->opcode] : NULL;
 
-        return handler && handler(map, thread, header, argument, size);
+        if (batch_keep(map, thread, header, argument, size))
+                return SESSION_KEPT;
+        batch_flush(map, thread);
+        return handler && handler(map, thread, header, argument, size) ? SESSION_DONE : SESSION_PASS;
 }
 
 static int invalidate(struct fused_map *map, MapFile *file, uint64_t offset, uint64_t length) {
@@ -238,6 +243,7 @@ const MapEngine map_user_engine = {
         .init = on_init,
         .started = on_started,
         .request = on_request,
+        .flush = batch_flush,
         .open = on_open,
         .upsert = map_upsert_cache,
         .invalidate = invalidate,

@@ -4,6 +4,7 @@
 /* Inside the user engine: the library moves the data between devices and kernel.
  *
  *   user.c        which request is whose; LSEEK, SETATTR, FALLOCATE, FSYNC   user-read.c, user-write.c   READ and WRITE
+ *   user-batch.c  several small READs and WRITEs at the same time
  *   user-device.c moving bytes from and to devices                           user-zero.c  zeroing parts of blocks
  */
 
@@ -30,8 +31,17 @@ int segments_add(SegmentList *list, MapDevice *device, uint64_t addr, uint8_t *d
 /* Moves everything, several pieces at the same time, and empties the list. -EIO: the device gave or took less. */
 int segments_move(SegmentList *list) _must_check_;
 int device_move(MapDevice *device, bool write, uint64_t addr, uint8_t *data, uint64_t length) _must_check_;
+/* Several pieces at the same time, at most SEGMENTS_MAX; moved() is told of each as it is done, 0 or negative errno. */
+typedef void (*SegmentMoved)(void *userdata, size_t i, int result);
+void segments_move_each(const Segment *segments, const bool *writes, size_t n, SegmentMoved moved, void *userdata);
 int device_sync(MapDevice *device) _must_check_;
 bool device_is_direct(const MapDevice *device, bool write, uint64_t length);
+
+/* Several small requests at the same time: user-batch.c. Keeps this one if it is a READ or WRITE of whole sectors in one mapping that needs
+ * nobody's word afterwards. */
+bool batch_keep(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size);
+void batch_flush(struct fused_map *map, SessionThread *thread); /* moves and answers what was kept */
+void batch_free(void *slot);
 
 void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in);
 void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_write_in *in, uint8_t *data);

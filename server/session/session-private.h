@@ -21,6 +21,7 @@ struct SessionThread {
         size_t request_size;
         void *buffer;       /* owned */
         void *slot;         /* the hook's */
+        unsigned n_alone;   /* times in a row that no request was waiting behind one that was kept */
         pthread_t thread;
         bool runs;
 };

@@ -14,6 +14,8 @@
 
 #define WAKE_SIGNAL SIGUSR1
 #define WAKE_MSEC 20
+#define ALONE_MANY 16 /* times that nothing was waiting, after which it is only tried... */
+#define ALONE_TRY 32  /* ...this seldom */
 
 /* ---- making --------------------------------------------------------------------------------------------------------- */
 
@@ -50,6 +52,8 @@ int session_thread_init(Session *session, unsigned index) {
 }
 
 static void thread_done(SessionThread *thread) {
+        if (thread->slot && thread->session->hooks.free_slot)
+                thread->session->hooks.free_slot(thread->slot);
         if (thread->fuse)
                 fuse_session_destroy(thread->fuse); /* closes its device */
         if (thread->memory && thread->memory != MAP_FAILED)
@@ -176,14 +180,61 @@ void **session_slot(SessionThread *thread) {
         return &thread->slot;
 }
 
-static void dispatch(SessionThread *thread) {
+/* Returns whether the hook has kept it. */
+static bool dispatch(SessionThread *thread) {
         Session *session = thread->session;
         struct fuse_in_header *header = (void *) thread->request;
+        SessionTaken taken;
 
         if (header->opcode == FUSE_INTERRUPT) /* nothing here takes long enough; it may concern another thread's request */
-                return;
-        if (!session->hooks.request(session->userdata, thread, header, header + 1, thread->request_size - sizeof *header))
+                return false;
+        taken = session->hooks.request(session->userdata, thread, header, header + 1, thread->request_size - sizeof *header);
+        if (taken == SESSION_PASS)
                 session_pass(thread);
+        return taken == SESSION_KEPT;
+}
+
+/* 0: a request is there. -EAGAIN: none at the moment. */
+static int receive(SessionThread *thread) {
+        ssize_t n = RET_NERRNO(read(thread->device_fd, thread->request, REQUEST_MAX));
+
+        if (n == -EINTR || n == -ENOENT) /* ENOENT: the request was interrupted as it was read */
+                return -EINTR;
+        if (n < 0)
+                return (int) n;
+        if (n < (ssize_t) sizeof(struct fuse_in_header))
+                return -ENODEV;
+        thread->request_size = (size_t) n;
+        return 0;
+}
+
+static bool worth_trying(SessionThread *thread) {
+        if (thread->n_alone < ALONE_MANY)
+                return true;
+        thread->n_alone++;
+        return thread->n_alone % ALONE_TRY == 0;
+}
+
+/* A request was kept: those that are waiting behind it may be kept as well, and be done with it at the same time. Where there never
+ * are any, this is not tried each time. */
+static void gather(SessionThread *thread) {
+        Session *session = thread->session;
+        unsigned n = 1;
+
+        if (worth_trying(thread) && fd_set_nonblock(thread->device_fd, true) >= 0) {
+                while (n < SESSION_KEPT_MAX && !session->stop) {
+                        int r = receive(thread);
+                        if (r == -EINTR)
+                                continue;
+                        if (r < 0) /* -ENODEV is found again */
+                                break;
+                        if (dispatch(thread))
+                                n++;
+                }
+                (void) fd_set_nonblock(thread->device_fd, false);
+                thread->n_alone = n > 1 ? 0 : thread->n_alone + 1;
+        }
+        session->hooks.flush(session->userdata, thread);
 }
 
 static void *serve_thread(void *userdata) {
@@ -191,13 +242,13 @@ static void *serve_thread(void *userdata) {
         Session *session = thread->session;
 
         while (!session->stop && !fuse_session_exited(thread->fuse)) {
-                ssize_t n = RET_NERRNO(read(thread->device_fd, thread->request, REQUEST_MAX));
-                if (n == -EINTR || n == -EAGAIN || n == -ENOENT) /* ENOENT: the request was interrupted as it was read */
+                int r = receive(thread);
+                if (r == -EINTR || r == -EAGAIN)
                         continue;
-                if (n < (ssize_t) sizeof(struct fuse_in_header)) /* ENODEV: unmounted */
+                if (r < 0) /* -ENODEV: unmounted */
                         break;
-                thread->request_size = (size_t) n;
-                dispatch(thread);
+                if (dispatch(thread))
+                        gather(thread);
         }
         session->stop = true;
         (void) pthread_kill(session->waiter, WAKE_SIGNAL);

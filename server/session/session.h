@@ -21,14 +21,24 @@ typedef struct SessionThread SessionThread;
 
 #define SESSION_DATA_MAX (1U << 20) /* bytes of one READ or WRITE */
 #define SESSION_THREADS_MAX 16U
+#define SESSION_KEPT_MAX 32U /* requests, per thread */
+
+typedef enum SessionTaken {
+        SESSION_PASS, /* libfuse's */
+        SESSION_DONE,
+        SESSION_KEPT, /* will be answered in flush() */
+} SessionTaken;
 
 typedef struct SessionHooks {
         /* Change the answer to FUSE_INIT. offered: all flags. The answer's size is that of the whole struct. May be NULL. */
         void (*init)(void *userdata, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
         /* FUSE_INIT has been answered, nothing else yet. A failure ends the session. May be NULL. */
         int (*started)(void *userdata);
-        /* A request: header, and size bytes after it. True: it is taken care of. */
-        bool (*request)(void *userdata, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size);
+        /* A request: header, and size bytes after it, which are gone when this returns. */
+        SessionTaken (*request)(void *userdata, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size);
+        /* No more requests are there at the moment, or enough were kept: answer those. */
+        void (*flush)(void *userdata, SessionThread *thread);
+        void (*free_slot)(void *slot); /* of session_slot() */
 } SessionHooks;
 
 /* operations, userdata: for libfuse, as for fuse_session_new(); args is copied. */
