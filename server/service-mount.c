@@ -30,7 +30,9 @@ int service_add_option(struct fuse_service *sf, const char *word) {
 
         if (used + needed >= sizeof sf->mount.options)
                 return -E2BIG;
-        (void) snprintf(sf->mount.options + used, sizeof sf->mount.options - used, "%s%s", used > 0 ? "," : "", word);
+        if (used > 0)
+                sf->mount.options[used++] = ',';
+        memcpy(sf->mount.options + used, word, strlen(word) + 1);
         return 0;
 }
 

@@ -85,7 +85,8 @@ static bool keep_write(struct fused_map *map, MapFile *file, const struct fuse_w
         if (size - sizeof *in < in->size || in->offset % block_size || in->size % block_size || map->config.read_only || end > file->disk_size ||
             end > file->size)
                 return false;
-        if (!find_place(map, file, in->offset, end, FUSED_MAPPING_OP_WRITE | (cached ? FUSED_MAPPING_OP_WRITEBACK : FUSED_MAPPING_OP_DIRECT), segment))
+        if (!find_place(map, file, in->offset, end, FUSED_MAPPING_OP_WRITE | (cached ? FUSED_MAPPING_OP_WRITEBACK : FUSED_MAPPING_OP_DIRECT),
+                        segment))
                 return false;
         kept->size = in->size;
         kept->tell = !cached;
