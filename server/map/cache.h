@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The mapping cache: what is known of where files live. A MappingCache is one side (read or write) of one file: an ordered set of
- * mappings that do not overlap. All caches of a mount share one MappingPool: its memory, its limit, its eviction.
+/* The mapping cache: what is known of where files live. A MappingCache is one side (read or write) of one file: an
+ * ordered set of mappings that do not overlap. All caches of a mount share one MappingPool: its memory, its limit,
+ * its eviction.
  *
- * Any number of threads may look up while one changes: lookups take no lock, never wait for each other, and start over only if the
- * very node they read was being changed. Changes of one cache are serialized inside. Offsets, lengths and addresses are bytes, multiples of the block
- * size; the types kept are HOLE, DELALLOC, MAPPED, UNWRITTEN and INLINE, and on the write side PURE_OVERWRITE. */
+ * Any number of threads may look up while one changes: lookups take no lock, never wait for each other, and start
+ * over only if the very node they read was being changed. Changes of one cache are serialized inside. Offsets,
+ * lengths and addresses are bytes, multiples of the block size; the types kept are HOLE, DELALLOC, MAPPED, UNWRITTEN
+ * and INLINE, and on the write side PURE_OVERWRITE. */
 
 #include "base/macro.h"
 #include "fused-mapping.h"
