@@ -40,6 +40,37 @@ static const char *format_device(json_object *row, char *buffer, size_t size) {
         return buffer;
 }
 
+static const char *format_engine(json_object *row, char *buffer, size_t size) {
+        const char *reason = text_of(row, "engine-reason");
+
+        (void) snprintf(buffer, size, "%s%s%s", text_of(row, "engine"), *reason ? ": " : "", reason);
+        return buffer;
+}
+
+static unsigned long long mapping_number(json_object *row, const char *key) {
+        json_object *mapping;
+
+        return json_object_object_get_ex(row, "mapping", &mapping) ? (unsigned long long) number_of(mapping, key) : 0;
+}
+
+static const char *format_lookups(json_object *row, char *buffer, size_t size) {
+        if (!*text_of(row, "engine"))
+                return "";
+        (void) snprintf(buffer, size, "%llu by the cache, %llu by the program, %llu by the server, %llu refused",
+                        mapping_number(row, "answered-by-cache"), mapping_number(row, "answered-by-program"),
+                        mapping_number(row, "answered-by-server"), mapping_number(row, "bad-mappings"));
+        return buffer;
+}
+
+static const char *format_cache(json_object *row, char *buffer, size_t size) {
+        if (!*text_of(row, "engine"))
+                return "";
+        (void) snprintf(buffer, size, "%llu mappings, %llu of %llu KiB, %llu evicted", mapping_number(row, "cache-mappings"),
+                        mapping_number(row, "cache-bytes") / 1024, mapping_number(row, "cache-limit") / 1024,
+                        mapping_number(row, "cache-evicted"));
+        return buffer;
+}
+
 static const char *format_event(json_object *row, char *buffer, size_t size) {
         struct timespec now;
         uint64_t at = number_of(row, "last-event-usec");
@@ -87,6 +118,9 @@ int command_status(Context *context, int argc, char **argv) {
                 {"requests waiting", "requests-waiting"},
                 {"kernel mount id", "kernel-mount-id"},
                 {"descriptors", "fds"},
+                {"engine", "engine", format_engine},
+                {"lookups", "mapping", format_lookups},
+                {"mapping cache", "mapping", format_cache},
                 {"last event", "last-event", format_event},
         };
         _cleanup_json_ json_object *mount = NULL;

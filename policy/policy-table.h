@@ -21,11 +21,12 @@
 
 #include "base/macro.h"
 
-#define POLICY_TABLE_MAGIC 0x31656c6261546675ULL
+#define POLICY_TABLE_MAGIC 0x32656c6261546675ULL
 #define POLICY_TABLE_MAX_SIZE (16U << 20)
 #define POLICY_NAME_MAX 32         /* type, slot and rule names, with the NUL: [a-z0-9][a-z0-9._-]* */
 #define POLICY_TYPES_MAX 256
 #define POLICY_SPARES_MAX 64U
+#define POLICY_CLONES_MAX 8U     /* further descriptors of the FUSE device for one server */
 #define POLICY_SLOTS_MAX 4         /* per type; slot 0 is always "source" if the type takes a source */
 #define POLICY_FILTER_MAX 4096     /* instructions, the kernel's BPF_MAXINSNS */
 #define POLICY_ID_ANY UINT32_MAX   /* "*" in Users= or Groups=, and "any" for major or minor */
@@ -161,6 +162,8 @@ typedef struct PolicyType {
         uint32_t max_open_files;
         uint32_t max_processes;  /* 0 = no limit */
         uint32_t oom_score;
+        uint32_t device_clones;  /* further descriptors of the FUSE device that the server may ask for, one per thread */
+        uint32_t reserved;
         uint64_t max_memory;     /* bytes, 0 = no limit */
         uint64_t max_cpu_percent;/* 0 = no limit */
         uint64_t start_usec;     /* request -> the server has asked for the mount (service) or runs (fd) */

@@ -23,7 +23,7 @@ int fd_set_cloexec(int fd, bool on) _must_check_;
 
 /* Sends one message of exactly size bytes with n_fds borrowed descriptors (n_fds <= FD_PASS_MAX).
  * Errors: negative errno; -EAGAIN on a full non-blocking socket; short writes become -EMSGSIZE. MSG_NOSIGNAL. */
-#define FD_PASS_MAX 16
+#define FD_PASS_MAX 32
 int fd_send(int socket_fd, const void *data, size_t size, const int *fds, size_t n_fds) _must_check_;
 
 /* The same with one descriptor, and -EAGAIN rather than wait, whatever the socket's flags are: for a client's socket. */

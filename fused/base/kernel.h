@@ -18,6 +18,9 @@
 #ifndef FUSE_DEV_IOC_SYNC_INIT
 #define FUSE_DEV_IOC_SYNC_INIT _IO(229, 3) /* Linux 6.18 */
 #endif
+#ifndef FUSE_DEV_IOC_CLONE
+#define FUSE_DEV_IOC_CLONE _IOR(229, 0, uint32_t)
+#endif
 #ifndef NS_GET_MNTNS_ID
 #define NS_GET_MNTNS_ID _IOR(0xb7, 0x5, uint64_t) /* Linux 6.11 */
 #endif

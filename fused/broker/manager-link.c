@@ -244,7 +244,8 @@ static void introduce(ManagerLink *link) {
         for (Mount *mount = broker->mounts; mount; mount = mount->next)
                 if (mount->state == MOUNT_LIVE) {
                         BrokerEvent event = {.mount_id = mount->record.mount_id, .record = mount->record};
-                        manager_event(broker, &event, BROKER_EVENT_ADOPT, &mount->stderr_fd, mount->stderr_fd >= 0);
+                        const int kept[] = {mount->stderr_fd, mount->second_fd};
+                        manager_event(broker, &event, BROKER_EVENT_ADOPT, kept, mount->stderr_fd < 0 ? 0 : mount->second_fd < 0 ? 1 : 2);
                 }
         manager_event(broker, &adopted, BROKER_EVENT_ADOPTED, NULL, 0);
 }

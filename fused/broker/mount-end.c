@@ -113,10 +113,12 @@ void mount_release(Mount *mount) {
         mount->cgroup = cgroup_free(mount->cgroup);
         identity_done(&mount->identity);
         int *const held[] = {&mount->caller_fd, &mount->mountpoint_fd, &mount->owner_pidfd, &mount->fuse_fd, &mount->abort_fd,
-                             &mount->channel_fd, &mount->stderr_fd, &mount->server_pidfd};
+                             &mount->channel_fd, &mount->second_fd, &mount->stderr_fd, &mount->server_pidfd};
         for (size_t i = 0; i < ELEMENTSOF(held); i++)
                 *held[i] = fd_close(*held[i]);
         fd_close_many(mount->slot_fds, POLICY_SLOTS_MAX);
+        fd_close_many(mount->direct_fds, POLICY_SLOTS_MAX);
+        fd_close_many(mount->clone_fds, POLICY_CLONES_MAX);
         mount->policy = policy_unref(mount->policy);
 
         *mount->previous = mount->next;

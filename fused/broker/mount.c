@@ -56,7 +56,7 @@ Mount *mount_find(Broker *broker, uint64_t mount_id) {
         return NULL;
 }
 
-static void answer_request(Mount *mount, const BrokerRequest *request, int error, const WorkerReport *report, const int *fds, size_t n_fds) {
+void mount_answer(Mount *mount, const BrokerRequest *request, int error, const WorkerReport *report, const int *fds, size_t n_fds) {
         BrokerReply reply = {.error = error, .mount_id = mount->record.mount_id, .record = mount->record};
 
         if (report) {
@@ -85,7 +85,7 @@ static void answer(Mount *mount, int error, const WorkerReport *report, const in
         if (!mount->has_request)
                 return;
         mount->has_request = false;
-        answer_request(mount, &request, error, report, fds, n_fds);
+        mount_answer(mount, &request, error, report, fds, n_fds);
 }
 
 /* Answers with the failure and takes the mount down. */
@@ -110,9 +110,11 @@ Mount *mount_new_empty(Broker *broker) {
         mount->broker = broker;
         mount->identity = IDENTITY_NULL;
         mount->caller_fd = mount->mountpoint_fd = mount->owner_pidfd = mount->fuse_fd = mount->abort_fd = -EBADF;
-        mount->channel_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
+        mount->channel_fd = mount->second_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
+        for (size_t i = 0; i < POLICY_CLONES_MAX; i++)
+                mount->clone_fds[i] = -EBADF;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
-                mount->slot_fds[i] = -EBADF;
+                mount->slot_fds[i] = mount->direct_fds[i] = -EBADF;
         mount->next = broker->mounts;
         mount->previous = &broker->mounts;
         if (mount->next)
@@ -297,8 +299,19 @@ static void on_prepared(Mount *mount, const WorkerReport *report, int *fds, size
                         mount->slot_fds[i] = TAKE_FD(fds[n]);
                         n++;
                 }
-        if (report->owner_found)
+        if (report->owner_found) {
                 mount->owner_pidfd = TAKE_FD(fds[n]);
+                n++;
+        }
+        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                if (report->direct_slots & 1U << i) {
+                        mount->direct_fds[i] = TAKE_FD(fds[n]);
+                        n++;
+                }
+        for (size_t i = 0; i < report->n_clones; i++) {
+                mount->clone_fds[i] = TAKE_FD(fds[n]);
+                n++;
+        }
         mount->record.options = report->options;
         mount->record.sync_init = report->sync_init;
         mount->record.foreign_namespace = report->foreign_user_ns;
@@ -370,7 +383,8 @@ static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *
                 n_slots += mount->record.slots[i] != BROKER_SLOT_EMPTY;
         if (report->kind == WORKER_REPORT_ALLOWED && mount->state == MOUNT_CREATING && !mount->unit && n_fds == 0)
                 return on_allowed(mount);
-        if (report->kind == WORKER_REPORT_PREPARED && mount->state == MOUNT_CREATING && n_fds == 1 + n_slots + !!report->owner_found)
+        if (report->kind == WORKER_REPORT_PREPARED && mount->state == MOUNT_CREATING &&
+            n_fds == 1 + n_slots + !!report->owner_found + (size_t) __builtin_popcount(report->direct_slots) + report->n_clones)
                 return on_prepared(mount, report, fds, n_fds);
         if (report->kind == WORKER_REPORT_LIVE && mount->state == MOUNT_MOUNTING && n_fds == (mount->mountpoint_fd < 0))
                 return on_live(mount, report, fds, n_fds);
@@ -389,14 +403,14 @@ void mount_spawn(Mount *mount, const BrokerRequest *request) {
 
         r = mount_start_server(mount, &report.stage);
         if (r < 0) {
-                answer_request(mount, request, r, &report, NULL, 0);
+                mount_answer(mount, request, r, &report, NULL, 0);
                 return mount_end(mount, BROKER_REASON_FAILED, /* graceful= */ false);
         }
         if (mount->state == MOUNT_CREATED)
                 enter_state(mount, MOUNT_SPAWNED);
         fds[0] = mount->stderr_fd;
         fds[1] = mount->channel_fd;
-        answer_request(mount, request, 0, NULL, fds, mount->channel_fd >= 0 ? 2 : 1);
+        mount_answer(mount, request, 0, NULL, fds, mount->channel_fd >= 0 ? 2 : 1);
 }
 
 /* ---- SEND_FILE ------------------------------------------------------------------------------------------------------ */
@@ -414,9 +428,9 @@ static int send_file(Mount *mount, const BrokerSendFile *send) {
                 if (i >= mount->type->slots.count || mount->slot_fds[i] < 0)
                         return -ENOENT;
                 slot = policy_slot(policy_table(mount->policy), mount->type, i);
-                if (send->open_flags != O_RDONLY && (!slot->writable || (mount->record.options & POLICY_OPTION_RO)))
+                if ((send->open_flags & O_ACCMODE) != O_RDONLY && (!slot->writable || (mount->record.options & POLICY_OPTION_RO)))
                         return -EROFS;
-                fd = mount->slot_fds[i];
+                fd = send->open_flags & O_DIRECT && mount->direct_fds[i] >= 0 ? mount->direct_fds[i] : mount->slot_fds[i];
         }
         size = service_build_file(packet, sizeof packet, 0, send->path);
         if (size == 0)
@@ -427,7 +441,7 @@ static int send_file(Mount *mount, const BrokerSendFile *send) {
 /* Safe: only the FUSE device of this mount and its slots can be sent, and only to its own server; the path is echoed, not
  * looked up. This is here so that the manager never holds a device. */
 void mount_send_file(Mount *mount, const BrokerRequest *request) {
-        answer_request(mount, request, send_file(mount, &request->send_file), NULL, NULL, 0);
+        mount_answer(mount, request, send_file(mount, &request->send_file), NULL, NULL, 0);
 }
 
 /* ---- MOUNT ---------------------------------------------------------------------------------------------------------- */
@@ -464,9 +478,9 @@ void mount_do(Mount *mount, const BrokerRequest *request) {
         int r;
 
         if (!fsname_is_valid(wanted->fsname) || !subtype_is_valid(mount, wanted->subtype))
-                return answer_request(mount, request, -EINVAL, &report, NULL, 0);
+                return mount_answer(mount, request, -EINVAL, &report, NULL, 0);
         if (!options_within(wanted->options, mount->record.options))
-                return answer_request(mount, request, -EPERM, &report, NULL, 0);
+                return mount_answer(mount, request, -EPERM, &report, NULL, 0);
         expect_answer(mount, request);
         memcpy(go.fsname, wanted->fsname, sizeof go.fsname);
         memcpy(go.subtype, wanted->subtype, sizeof go.subtype);
@@ -486,14 +500,16 @@ void mount_do(Mount *mount, const BrokerRequest *request) {
 void mount_query(Mount *mount, const BrokerRequest *request) {
         BrokerReply reply = {0};
         const int held[] = {mount->mountpoint_fd, mount->owner_pidfd, mount->fuse_fd, mount->abort_fd,
-                            mount->channel_fd, mount->stderr_fd, mount->server_pidfd};
+                            mount->channel_fd, mount->second_fd, mount->stderr_fd, mount->server_pidfd};
 
         if (mount->state == MOUNT_LIVE)
                 (void) host_connection_waiting(&mount->broker->host, mount->record.connection, &reply.query.waiting);
         for (size_t i = 0; i < ELEMENTSOF(held); i++)
                 reply.query.n_fds += held[i] >= 0;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
-                reply.query.n_fds += mount->slot_fds[i] >= 0;
+                reply.query.n_fds += (mount->slot_fds[i] >= 0) + (mount->direct_fds[i] >= 0);
+        for (size_t i = 0; i < POLICY_CLONES_MAX; i++)
+                reply.query.n_fds += mount->clone_fds[i] >= 0;
         if (mount->cgroup)
                 cgroup_usage(mount->cgroup, &reply.query.memory_bytes, &reply.query.n_processes, &reply.query.cpu_usec);
         else if (mount->is_unit)

@@ -8,6 +8,7 @@
 #include "broker/identity.h"
 #include "broker/worker-link.h"
 #include "wire/broker.h"
+#include "wire/channel.h"
 
 typedef enum MountState {
         MOUNT_CREATING, /* the worker decides and opens */
@@ -36,6 +37,9 @@ struct Mount {
         int abort_fd;        /* owned while live: "abort" of our connection, negative if it cannot be had */
         int fuse_fd;         /* owned: keeps the connection until we end it */
         int channel_fd;      /* owned: our end of the server's socket (hand-over service), or the client's (caller), until it has the device */
+        int second_fd;       /* owned: our end of the server's second channel; answers with descriptors go out over it */
+        int clone_fds[POLICY_CLONES_MAX];  /* owned: opened in the caller's user namespace, no device of any mount yet */
+        int direct_fds[POLICY_SLOTS_MAX];  /* owned: devices again, opened with O_DIRECT, for types with clones */
         int stderr_fd;       /* owned: read end, kept for the next manager; never read here */
         WorkerLink *worker;  /* owned */
         WorkerLink *unmounter; /* owned */
@@ -64,6 +68,13 @@ struct Mount {
 void mount_create(Broker *broker, const BrokerRequest *request, int *fds);
 void mount_spawn(Mount *mount, const BrokerRequest *request);
 void mount_send_file(Mount *mount, const BrokerRequest *request);
+void mount_channel(Mount *mount, const BrokerRequest *request); /* these two: mount-channel.c */
+void mount_clone(Mount *mount, const BrokerRequest *request);
+/* Answers the server over its second channel; *ret_error: 0 or negative errno. */
+void mount_channel_answer(const Mount *mount, ChannelCommand command, uint64_t serial, uint32_t value, const ChannelTable *tables, size_t n_tables,
+                          const int *fds, size_t n_fds, int *ret_error);
+/* Answers a request of the manager's; report may be NULL. fds: borrowed. */
+void mount_answer(Mount *mount, const BrokerRequest *request, int error, const WorkerReport *report, const int *fds, size_t n_fds);
 void mount_do(Mount *mount, const BrokerRequest *request);
 void mount_query(Mount *mount, const BrokerRequest *request);
 void mount_request_end(Mount *mount, const BrokerRequest *request);

@@ -29,6 +29,8 @@ static const OperationRow operation_rows[_BROKER_OPERATION_MAX] = {
         [BROKER_SEND_FILE] = {.states = STATE(MOUNT_SPAWNED) | STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_send_file},
         [BROKER_MOUNT] = {.states = STATE(MOUNT_CREATED) | STATE(MOUNT_SPAWNED), .permitted = mount_may_mount, .on_mount = mount_do},
         [BROKER_END] = {.states = ~STATE(MOUNT_ENDING), .on_mount = mount_request_end},
+        [BROKER_CHANNEL] = {.states = STATE(MOUNT_SPAWNED), .on_mount = mount_channel},
+        [BROKER_CLONE] = {.states = STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_clone},
         [BROKER_QUERY] = {.states = ~STATE(MOUNT_ENDING), .on_mount = mount_query},
 };
 

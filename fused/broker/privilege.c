@@ -37,6 +37,8 @@ static const char *const allowed[] = {
         "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr", "memfd_create", "name_to_handle_at",
         "pipe", "pipe2", "eventfd", "eventfd2", "timerfd_create", "timerfd_settime", "timerfd_gettime", "signalfd", "signalfd4",
         "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
+        /* several transfers at the same time, for servers that map */
+        "io_setup", "io_submit", "io_getevents", "io_destroy",
         /* waiting */
         "poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2",
         "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time", "futex", "futex_waitv", "restart_syscall",

@@ -51,7 +51,7 @@ static void link_report_error(WorkerLink *link, int error) {
 
 static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         WorkerLink *link = userdata;
-        int fds[2 + POLICY_SLOTS_MAX];
+        int fds[WORKER_FDS_MAX];
         WorkerReport report;
         size_t n_fds = 0;
         ssize_t n;
@@ -93,7 +93,7 @@ static void tell_gone(WorkerLink *link) {
         ssize_t n;
 
         do {
-                int fds[2 + POLICY_SLOTS_MAX];
+                int fds[WORKER_FDS_MAX];
                 size_t n_fds = 0;
                 n = fd_receive(link->fd, &report, sizeof report, fds, ELEMENTSOF(fds), &n_fds, MSG_DONTWAIT);
                 if (n > 0)

@@ -228,6 +228,27 @@ static int open_fuse(const WorkerJob *job, WorkerReport *report, int *ret_fd) {
         return 0;
 }
 
+/* For servers that map: the FUSE device for each of their threads (clones are made of them once it is mounted), and devices again without
+ * the page cache. In the namespaces in which the first ones were opened; a failure of these is no failure of the mount. */
+static void open_clones(const WorkerJob *job, WorkerReport *report, int clones[POLICY_CLONES_MAX]) {
+        for (uint32_t i = 0; i < MIN_OF(job->type->device_clones, POLICY_CLONES_MAX); i++) {
+                clones[i] = openat(job->host->dev_fd, "fuse", O_RDWR | O_CLOEXEC);
+                if (clones[i] < 0)
+                        return;
+                report->n_clones++;
+        }
+}
+
+static void open_direct(const WorkerJob *job, const int slots[POLICY_SLOTS_MAX], WorkerReport *report, int direct[POLICY_SLOTS_MAX]) {
+        for (uint32_t i = 0; i < POLICY_SLOTS_MAX; i++) {
+                if (job->type->device_clones == 0 || job->slot_kinds[i] != BROKER_SLOT_DEVICE || slots[i] < 0)
+                        continue;
+                direct[i] = host_reopen(job->host, slots[i], (fcntl(slots[i], F_GETFL) & O_ACCMODE) | O_DIRECT);
+                if (direct[i] >= 0)
+                        report->direct_slots |= 1U << i;
+        }
+}
+
 int worker_check(const WorkerJob *job, WorkerReport *report) {
         int r;
 
@@ -254,6 +275,8 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
         r = open_slots(job, /* trees= */ false, report, slots);
         if (r < 0)
                 return r;
+        int direct[POLICY_SLOTS_MAX] = {-EBADF, -EBADF, -EBADF, -EBADF}, clones[POLICY_CLONES_MAX];
+        open_direct(job, slots, report, direct);
         r = worker_find_owner(job, report, &owner_fd);
         if (r < 0)
                 return r;
@@ -270,6 +293,7 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
         r = open_fuse(job, report, &fds[0]);
         if (r < 0)
                 return r;
+        open_clones(job, report, clones);
         r = worker_become_caller(job, report);
         if (r < 0)
                 return r;
@@ -279,6 +303,11 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
                         fds[(*n_fds)++] = slots[i];
         if (owner_fd >= 0)
                 fds[(*n_fds)++] = TAKE_FD(owner_fd);
+        for (uint32_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                if (direct[i] >= 0)
+                        fds[(*n_fds)++] = direct[i];
+        for (uint32_t i = 0; i < report->n_clones; i++)
+                fds[(*n_fds)++] = clones[i];
         report->stage = BROKER_STAGE_NONE;
         return 0;
 }

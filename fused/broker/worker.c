@@ -70,7 +70,7 @@ static int await_uid(WorkerJob *job, int socket_fd, WorkerReport *report) {
 
 static void run_mount(const WorkerJob *job, int socket_fd) {
         WorkerReport report = {.kind = WORKER_REPORT_PREPARED};
-        int fds[2 + POLICY_SLOTS_MAX], mount_fd = -EBADF;
+        int fds[WORKER_FDS_MAX], mount_fd = -EBADF;
         WorkerJob own = *job;
         size_t n_fds = 0;
         WorkerGo go;

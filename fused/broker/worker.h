@@ -6,6 +6,7 @@
  * closes every descriptor that is not part of its job, reports over a SOCK_SEQPACKET pair and ends. The broker holds its
  * deadline and kills it when that passes. */
 
+#include "base/fd.h"
 #include "broker/device.h"
 #include "broker/host.h"
 #include "broker/identity.h"
@@ -48,9 +49,13 @@ typedef struct WorkerJob {
         bool lazy;
 } WorkerJob;
 
+#define WORKER_FDS_MAX (2 + 2 * POLICY_SLOTS_MAX + POLICY_CLONES_MAX)
+_Static_assert(WORKER_FDS_MAX <= FD_PASS_MAX, "a report goes in one message");
+
 typedef enum WorkerReportKind {
         WORKER_REPORT_ALLOWED,  /* policy says yes; the server, and so its uid, is waited for (await_uid) */
-        WORKER_REPORT_PREPARED, /* fds: FUSE device, each slot that is not empty, [the owner, if the client has not named it] */
+        WORKER_REPORT_PREPARED, /* fds: FUSE device, each slot that is not empty, [the owner, if the client has not named it],
+                                 * [devices with O_DIRECT], [clones] */
         WORKER_REPORT_MOUNTED,  /* the superblock exists, and which mount is about to be attached; LIVE follows */
         WORKER_REPORT_LIVE,     /* fds: the mount, if detached */
         WORKER_REPORT_DONE,
@@ -76,6 +81,8 @@ typedef struct WorkerReport {
         uint64_t kernel_mount_id;
         uint32_t mount_id_unique;
         uint32_t on_autofs; /* bool: the mount point is an automount's */
+        uint32_t direct_slots; /* bits: slots whose device was opened with O_DIRECT as well */
+        uint32_t n_clones;     /* FUSE devices to become further ones of this mount's */
 } WorkerReport;
 
 typedef struct WorkerAdmit {
@@ -96,7 +103,7 @@ int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) _must_ch
 
 /* The steps, one file each; they run in the worker. */
 int worker_check(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c: everything that may be refused beforehand */
-int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds /* [2 + POLICY_SLOTS_MAX] */, size_t *n_fds); /* worker-prepare.c */
+int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds /* [WORKER_FDS_MAX] */, size_t *n_fds); /* worker-prepare.c */
 typedef struct CallerFacts {
         char cgroup[1024]; /* path; "" if not known */
         bool foreign;      /* its user namespace is not ours */

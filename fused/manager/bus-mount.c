@@ -152,6 +152,32 @@ static int append_hand_over(sd_bus_message *reply, const char *key, const MountV
         return bus_append_entry(reply, key, "s", !type ? "" : policy_hand_over_to_string(type->hand_over));
 }
 
+/* What a server that maps counts: its own words, for show. Empty for the rest. */
+static int append_mapping(sd_bus_message *reply, const char *key, const MountView *v) {
+        ChannelStatistics s;
+
+        if (!channel_statistics(v->mount->channel, &s) || s.engine == CHANNEL_ENGINE_NONE)
+                return bus_append_entry(reply, key, "a{st}", 0);
+        return bus_append_entry(reply, key, "a{st}", 11, "answered-by-cache", s.answered_by_cache, "answered-by-program", s.answered_by_program,
+                                "answered-by-server", s.answered_by_server, "bad-mappings", s.bad_mappings, "cache-bytes", s.cache_bytes,
+                                "cache-limit", s.cache_limit, "cache-mappings", s.cache_mappings, "cache-evicted", s.cache_evicted,
+                                "bytes-read", s.bytes_read, "bytes-written", s.bytes_written, "threads", (uint64_t) s.n_threads);
+}
+
+static int append_engine(sd_bus_message *reply, const char *key, const MountView *v) {
+        ChannelStatistics s;
+        bool maps = channel_statistics(v->mount->channel, &s) && s.engine != CHANNEL_ENGINE_NONE;
+
+        return bus_append_entry(reply, key, "s", maps ? channel_engine_to_string(s.engine) : "");
+}
+
+static int append_engine_reason(sd_bus_message *reply, const char *key, const MountView *v) {
+        ChannelStatistics s;
+        bool maps = channel_statistics(v->mount->channel, &s) && s.engine != CHANNEL_ENGINE_NONE;
+
+        return bus_append_entry(reply, key, "s", maps ? channel_reason_to_string(s.reason) : "");
+}
+
 static const struct {
         const char *key;
         append_t append;
@@ -181,6 +207,9 @@ static const struct {
         {"device-size", append_device_size},
         {"limits", append_limits},
         {"hand-over", append_hand_over},
+        {"engine", append_engine},
+        {"engine-reason", append_engine_reason},
+        {"mapping", append_mapping},
         {"last-event", append_last_event},
         {"last-event-usec", append_last_event_usec},
 };

@@ -35,9 +35,9 @@ static int on_adopted(Manager *manager) {
 }
 
 static int on_adopt(Manager *manager, const BrokerEvent *event, int *fds, size_t n_fds) {
-        if (!manager->policy || manager->control || n_fds > 1 || event->record.mount_id == 0)
+        if (!manager->policy || manager->control || n_fds > 2 || event->record.mount_id == 0)
                 return -EBADMSG;
-        return mount_adopt(manager, &event->record, n_fds == 1 ? TAKE_FD(fds[0]) : -EBADF);
+        return mount_adopt(manager, &event->record, n_fds >= 1 ? TAKE_FD(fds[0]) : -EBADF, n_fds == 2 ? TAKE_FD(fds[1]) : -EBADF);
 }
 
 /* Live mounts keep the table that they were made under by their own reference. */

@@ -19,4 +19,8 @@ void mount_arm(Mount *mount, uint64_t usec); /* the state's deadline, anew; 0: n
 uint64_t mount_deadline_usec(const Mount *mount, MountState state);
 const char *mount_step(const Mount *mount); /* what is waited for, for messages */
 void mount_send_cancel(Mount *mount);
+/* mount-channel.c */
+void mount_open_channel(Mount *mount); /* the server wants it: service_file_sent() follows */
+int mount_take_channel(Mount *mount, int fd) _must_check_; /* takes fd over */
+void mount_drop_channel(Mount *mount);
 #define MOUNT_END_MARGIN_USEC (20 * USEC_PER_SEC)

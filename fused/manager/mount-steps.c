@@ -261,8 +261,13 @@ static void hook_finished(void *userdata) {
         mount->service = service_free(mount->service);
 }
 
+static void hook_open_channel(void *userdata) {
+        mount_open_channel(userdata);
+}
+
 static const ServiceHooks service_hooks = {
         .send_file = hook_send_file,
+        .open_channel = hook_open_channel,
         .mount = hook_mount,
         .failed = hook_failed,
         .finished = hook_finished,

@@ -221,7 +221,7 @@ void mount_enter_state(Mount *mount, MountState state) {
 static const uint32_t charge_amounts[_QUOTA_POLICY_MAX] = {
         [QUOTA_MOUNTS] = 1,
         [QUOTA_PENDING] = 1,
-        [QUOTA_FDS] = 5, /* mount point, owner, FUSE device, stderr, channel; slots come on top */
+        [QUOTA_FDS] = 5, /* mount point, owner, FUSE device, stderr, channel; slots and what mapping needs come on top */
         [QUOTA_PROCESSES] = 1,
 };
 
@@ -230,6 +230,8 @@ static uint32_t charge_amount(const Mount *mount, QuotaKind kind) {
 
         for (size_t i = 0; kind == QUOTA_FDS && i < POLICY_SLOTS_MAX; i++)
                 amount += mount->record.slots[i] != BROKER_SLOT_EMPTY;
+        if (kind == QUOTA_FDS && mount->type && mount->type->device_clones > 0)
+                amount += 1 + mount->type->device_clones + mount->type->slots.count; /* second channel, clones, devices again */
         if (kind == QUOTA_PROCESSES && mount->type && policy_has_agent(mount->type))
                 amount++; /* the agent */
         if (kind == QUOTA_PROCESSES && mount->type && mount->type->hand_over == POLICY_HAND_OVER_CALLER)
@@ -284,6 +286,7 @@ void mount_free(Mount *mount) {
         (void) broker_call_forget(mount->spawn_call);
         (void) sd_event_source_disable_unref(mount->deadline);
         mount->service = service_free(mount->service);
+        mount_drop_channel(mount);
         mount->log = server_log_free(mount->log);
         free(mount->client);
         while (mount->waiters) {
@@ -409,8 +412,8 @@ int mount_start(Manager *manager, const char *type_name, const MountRequest *req
         return 0;
 }
 
-int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd) {
-        _cleanup_fd_ int fd = stderr_fd;
+int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd, int channel_fd) {
+        _cleanup_fd_ int fd = stderr_fd, channel = channel_fd;
         Mount *mount = mount_new(manager);
         Outcome outcome;
         int r;
@@ -427,6 +430,8 @@ int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd) {
         r = charge(mount, policy_table(manager->policy), /* enforce= */ false, &outcome);
         if (r >= 0 && fd >= 0)
                 r = server_log_new(manager->event, TAKE_FD(fd), record->mount_id, mount_type_name(mount), &mount->log);
+        if (r >= 0 && channel >= 0)
+                r = mount_take_channel(mount, TAKE_FD(channel));
         if (r < 0) {
                 mount_free(mount);
                 return r;

@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/log.h"
+#include "manager/channel.h"
 #include "manager/manager.h"
 #include "manager/outcome.h"
 #include "manager/quota.h"
@@ -46,6 +47,8 @@ struct Mount {
         BrokerCall *call;        /* borrowed: the step that is on its way */
         BrokerCall *spawn_call;  /* borrowed: SPAWN, which may be on its way beside MOUNT */
         Service *service;        /* owned: the conversation with the server */
+        Channel *channel;        /* owned: the server's second channel, if it has asked for it */
+        BrokerCall *channel_call; /* borrowed: what is asked for over it */
         ServerLog *log;          /* owned */
         MountWaiter *client;     /* owned: who asked for the mount, until it is live */
         const void *prepared_by; /* hand-over caller, until it is live: the connection without which it is cancelled; not to be followed */
@@ -77,8 +80,8 @@ int mount_start(Manager *manager, const char *type_name, const MountRequest *req
 void mount_client_gone(Mount *mount);
 /* Takes it down. The callback comes once it has ended, or says why not. 0 or negative errno (then it does not come). */
 int mount_end(Mount *mount, BrokerEndHow how, mount_outcome_t on_outcome, void *userdata) _must_check_;
-/* A live mount from before the restart. Takes stderr_fd over. */
-int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd) _must_check_;
+/* A live mount from before the restart. Takes stderr_fd and channel_fd (of the server's second channel, or negative) over. */
+int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd, int channel_fd) _must_check_;
 void mount_free(Mount *mount); /* tells nobody */
 
 /* Events of the broker. */

@@ -39,7 +39,7 @@ static void on_open(Service *service, const ServicePacket *packet) {
         if (packet->request_flags & ~SERVICE_OPEN_QUIET)
                 return service_reply_file(service, -EINVAL, packet->string);
         if (strcmp(packet->string, SERVICE_RESERVED_PATH) == 0)
-                return service_reply_file(service, -ENOENT, packet->string);
+                return service_open_channel(service, packet->string);
         if (i < 0 || open_flags_are_bad(packet->open_flags)) {
                 service->n_refused++;
                 return service_reply_file(service, -EACCES, packet->string);
@@ -47,7 +47,7 @@ static void on_open(Service *service, const ServicePacket *packet) {
         if (block_device && service->parameters.slots[i] != BROKER_SLOT_DEVICE)
                 return service_reply_file(service, -ENOTBLK, packet->string);
         /* BDEV's block size is not set: it would outlast the mount, for everybody. */
-        service_send_file(service, 1 + (uint32_t) i, packet->open_flags & O_ACCMODE, packet->string);
+        service_send_file(service, 1 + (uint32_t) i, packet->open_flags & (O_ACCMODE | O_DIRECT), packet->string);
 }
 
 /* ---- what the mount is to be ---------------------------------------------------------------------------------------- */

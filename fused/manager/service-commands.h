@@ -10,7 +10,7 @@
 #include "wire/service.h"
 
 #define SERVICE_MOUNTPOINT "/mnt" /* the word that stands for the mount point; the server has no path to it */
-#define SERVICE_RESERVED_PATH "fused" /* the second channel, not there yet */
+#define SERVICE_RESERVED_PATH "fused" /* the second channel: wire/channel.h */
 
 typedef enum ServiceState {
         SERVICE_HELLO,    /* said; its answer is waited for */
@@ -54,6 +54,7 @@ void service_fail(Service *service, bool gone, const char *format, ...) _printf_
 void service_reply(Service *service, int error); /* 0 or negative errno */
 void service_reply_file(Service *service, int error, const char *path);
 void service_send_file(Service *service, uint32_t what, uint32_t open_flags, const char *path);
+void service_open_channel(Service *service, const char *path);
 void service_ask_for_mount(Service *service);
 void service_goodbye(Service *service, uint32_t code);
 

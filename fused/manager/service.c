@@ -148,6 +148,13 @@ void service_send_file(Service *service, uint32_t what, uint32_t open_flags, con
         service->hooks->send_file(service->userdata, &file);
 }
 
+void service_open_channel(Service *service, const char *path) {
+        service->sending_device = false;
+        (void) snprintf(service->sending, sizeof service->sending, "%s", path);
+        service_enter_state(service, SERVICE_SENDING);
+        service->hooks->open_channel(service->userdata);
+}
+
 void service_file_sent(Service *service, int error) {
         if (service->state != SERVICE_SENDING)
                 return;

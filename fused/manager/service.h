@@ -22,6 +22,8 @@ typedef struct Service Service;
 typedef struct ServiceHooks {
         /* Let the broker send this file; service_file_sent() follows, now or later. */
         void (*send_file)(void *userdata, const BrokerSendFile *file);
+        /* The server wants its second channel: let the broker make it; service_file_sent() follows, now or later. */
+        void (*open_channel)(void *userdata);
         /* The server wants the mount; service_mounted() follows, now or later. */
         void (*mount)(void *userdata, const BrokerMount *mount);
         /* The server broke the rules, said that it failed, or has gone before it was mounted. The service is dead, not freed. */

@@ -19,6 +19,8 @@ static const struct {
         [BROKER_MOUNT] = {"mount", sizeof(BrokerMount)},
         [BROKER_END] = {"end", sizeof(BrokerEnd)},
         [BROKER_QUERY] = {"query", 0},
+        [BROKER_CHANNEL] = {"channel", 0},
+        [BROKER_CLONE] = {"clone", sizeof(BrokerClone)},
         [BROKER_EXPLAIN] = {"explain", sizeof(BrokerExplain)},
 };
 
@@ -79,7 +81,7 @@ static bool create_is_valid(const BrokerCreate *create) {
 }
 
 static bool send_file_is_valid(const BrokerSendFile *send) {
-        return send->what <= POLICY_SLOTS_MAX && send->open_flags <= O_RDWR &&
+        return send->what <= POLICY_SLOTS_MAX && (send->open_flags & ~(uint32_t) O_DIRECT) <= O_RDWR &&
                send->path_size >= 2 && send->path_size <= sizeof send->path &&
                memchr(send->path, 0, sizeof send->path) == send->path + send->path_size - 1;
 }
@@ -124,6 +126,8 @@ int broker_request_validate(const BrokerRequest *request, size_t size) {
                 break;
         case BROKER_SPAWN:
         case BROKER_QUERY:
+        case BROKER_CHANNEL:
+        case BROKER_CLONE:
         case _BROKER_OPERATION_MAX:
         case _BROKER_OPERATION_INVALID:
                 break;

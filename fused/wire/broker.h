@@ -16,7 +16,7 @@
 #include "base/macro.h"
 #include "policy/policy-table.h"
 
-#define BROKER_MAGIC 0x42a80001U /* the low half is the version */
+#define BROKER_MAGIC 0x42a80002U /* the low half is the version */
 
 typedef enum BrokerOperation {
         BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order], [channel], [owner] */
@@ -25,6 +25,8 @@ typedef enum BrokerOperation {
         BROKER_MOUNT,     /* fsopen..fsmount, wait for FUSE_INIT, attach. Reply: once live. Reply fd: mount, if detached */
         BROKER_END,       /* unmount, abort or cancel; everything is given back. Event ENDED follows a success */
         BROKER_QUERY,     /* numbers for status */
+        BROKER_CHANNEL,   /* make the server's second channel and send it its end. Reply fd: the manager's (hand-over service) */
+        BROKER_CLONE,     /* send another descriptor of the FUSE device over that channel, as its answer. -ENFILE: no more for the type */
         BROKER_EXPLAIN,   /* the decision of CREATE without its effects. fds: caller, [source] */
         _BROKER_OPERATION_MAX,
         _BROKER_OPERATION_INVALID = -EINVAL,
@@ -65,7 +67,8 @@ typedef struct BrokerCreate {
 
 typedef struct BrokerSendFile {
         uint32_t what;  /* 0 = FUSE device, 1 + i = slot i */
-        uint32_t open_flags; /* access mode asked for: O_RDONLY, O_WRONLY or O_RDWR; more than the slot has: -EROFS */
+        uint32_t open_flags; /* access mode asked for: O_RDONLY, O_WRONLY or O_RDWR; more than the slot has: -EROFS. O_DIRECT: a device's
+                              * second descriptor, if the type has any; else the flag is ignored */
         uint32_t path_size; /* with the NUL; the path is echoed to the server byte by byte */
         char path[4096];
 } BrokerSendFile;
@@ -78,6 +81,10 @@ typedef struct BrokerMount {
         char fsname[BROKER_NAME_MAX]; /* mount source shown by the kernel: [A-Za-z0-9_./:+@-]+, checked by the broker */
         char subtype[POLICY_NAME_MAX]; /* hand-over caller only: "fuse.SUBTYPE" instead of the type's name; "" for that */
 } BrokerMount;
+
+typedef struct BrokerClone {
+        uint64_t channel_serial; /* of the server's request, echoed to it */
+} BrokerClone;
 
 typedef enum BrokerEndHow {
         BROKER_END_UNMOUNT, /* umount; -EBUSY leaves everything as it was */
@@ -114,6 +121,7 @@ typedef struct BrokerRequest {
                 BrokerSendFile send_file;
                 BrokerMount mount;
                 BrokerEnd end;
+                BrokerClone clone;
                 BrokerExplain explain;
         };
 } BrokerRequest;
@@ -207,7 +215,7 @@ typedef enum BrokerStage {
 
 typedef enum BrokerEventKind {
         BROKER_EVENT_START,      /* first message to a new manager. fds: listening control socket, policy table, [journal] */
-        BROKER_EVENT_ADOPT,      /* a live mount from before. fds: stderr */
+        BROKER_EVENT_ADOPT,      /* a live mount from before. fds: stderr, [the server's second channel] */
         BROKER_EVENT_ADOPTED,    /* no more of them */
         BROKER_EVENT_POLICY,     /* a new table. fds: policy table */
         BROKER_EVENT_SERVER_EXIT,/* the server process has ended; the broker is already taking the mount down */

@@ -24,10 +24,6 @@ int channel_request_validate(const void *message, size_t size) {
         return 0;
 }
 
-size_t channel_request_n_fds(const ChannelRequest *request) {
-        return request->command == CHANNEL_STATISTICS || request->command == CHANNEL_BACKING_OPEN ? 1 : 0;
-}
-
 int channel_reply_validate(const void *message, size_t size) {
         const ChannelReply *reply = message;
 

@@ -4,7 +4,8 @@
 /* The second channel between a server and fused, for what libfuse's service protocol has no words for. A server gets it by
  * opening the path "fused" (hand-over service); another mount helper has none. One SOCK_SEQPACKET pair: the server has one end, the
  * manager reads the other, the broker keeps a copy of that end for answers that carry descriptors the manager must not have. One
- * request at a time; each is answered exactly once. Host byte order: both ends are one machine. Sizes and numbers of
+ * request at a time; each is answered exactly once. The server sends no descriptors here: closing a file of a hostile file
+ * system may take for ever. Host byte order: both ends are one machine. Sizes and numbers of
  * descriptors are exact; anything else ends the channel, and not the mount. */
 
 #include "base/macro.h"
@@ -15,8 +16,8 @@
 
 typedef enum ChannelCommand {
         CHANNEL_CLONE,         /* another descriptor of the FUSE device. Reply fds: it. -ENFILE: no more for this type */
-        CHANNEL_STATISTICS,    /* fds: a sealed memfd of sizeof(ChannelStatistics), which the server goes on writing to */
-        CHANNEL_BACKING_OPEN,  /* fds: a file or block device. value: enum ChannelBacking. Reply value: the kernel's id */
+        CHANNEL_STATISTICS,    /* Reply fds: a sealed memfd of sizeof(ChannelStatistics), which the server writes to from then on */
+        CHANNEL_BACKING_OPEN,  /* value: enum ChannelBacking. Reply value: the kernel's id */
         CHANNEL_BACKING_CLOSE, /* value: the id */
         CHANNEL_PROGRAM,       /* load the program of that name with these tables. Reply fds: program, then each table in the order asked;
                                 * value: 1 if it is attached to the connection for the kernel engine */
@@ -98,5 +99,4 @@ typedef struct ChannelStatistics {
 
 /* 0, or -EBADMSG: magic, size, enums, terminated strings. Pure; fuzzed. */
 int channel_request_validate(const void *message, size_t size) _must_check_;
-size_t channel_request_n_fds(const ChannelRequest *request); /* of a valid one */
 int channel_reply_validate(const void *message, size_t size) _must_check_;

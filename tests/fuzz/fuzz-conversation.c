@@ -51,7 +51,13 @@ static void hook_finished(void *userdata) {
         w->service = service_free(w->service);
 }
 
-static const ServiceHooks hooks = {hook_send_file, hook_mount, hook_failed, hook_finished};
+static void hook_open_channel(void *userdata) {
+        World *w = userdata;
+
+        service_file_sent(w->service, -EALREADY);
+}
+
+static const ServiceHooks hooks = {hook_send_file, hook_open_channel, hook_mount, hook_failed, hook_finished};
 
 static void drain(int fd) {
         uint8_t buffer[8192];

@@ -25,6 +25,8 @@ typedef struct World {
         Service *service;
         int fd;            /* the server's end */
         int file_error;    /* what the fake broker says to SEND_FILE */
+        int channel_error; /* and to CHANNEL */
+        unsigned n_channels;
         unsigned n_files, n_mounts, n_failed, n_finished;
         BrokerSendFile file;
         BrokerMount mount;
@@ -65,7 +67,15 @@ static void hook_finished(void *userdata) {
         w->service = service_free(w->service);
 }
 
-static const ServiceHooks hooks = {hook_send_file, hook_mount, hook_failed, hook_finished};
+/* The broker has it sent by itself; a test may say that it cannot. */
+static void hook_open_channel(void *userdata) {
+        World *w = userdata;
+
+        w->n_channels++;
+        service_file_sent(w->service, w->channel_error);
+}
+
+static const ServiceHooks hooks = {hook_send_file, hook_open_channel, hook_mount, hook_failed, hook_finished};
 
 static void turn(World *w) {
         while (sd_event_run(w->event, 0) > 0)
@@ -264,7 +274,6 @@ static void test_opens(void **state) {
                 {"OPEN", "/slots/journal", O_RDONLY, 0, EACCES}, /* not bound */
                 {"OPEN", "/slots/source/", O_RDONLY, 0, EACCES},
                 {"OPEN", "/slots/../slots/source", O_RDONLY, 0, EACCES},
-                {"OPEN", "fused", O_RDONLY, 0, ENOENT},
                 {"OPEN", "/slots/source", O_RDWR | O_CREAT, 0, EACCES},
                 {"OPEN", "/slots/source", O_RDWR | O_TRUNC, 0, EACCES},
                 {"OPEN", "/slots/source", O_PATH, 0, EACCES},
@@ -287,6 +296,13 @@ static void test_opens(void **state) {
         }
         assert_int_equal(w.n_files, 1); /* just the device: the broker was never asked */
         assert_true(service_n_refused(w.service) >= 8);
+
+        say(&w, packet_open(&p, "OPEN", O_RDWR, "fused")); /* the broker sends it its end */
+        turn(&w);
+        assert_int_equal(w.n_channels, 1);
+        w.channel_error = -EALREADY; /* once */
+        say(&w, packet_open(&p, "OPEN", O_RDWR, "fused"));
+        assert_int_equal(file_reply_of(&w, "fused"), EALREADY);
 
         w.file_error = -EROFS; /* the broker's no is handed on, and the server may go on */
         say(&w, packet_open(&p, "OPEN", O_RDWR, "/slots/source"));

@@ -25,6 +25,8 @@ void mount_create(Broker *broker, const BrokerRequest *request, int *fds) { n_ha
 void explain(Broker *broker, const BrokerRequest *request, int *fds) { n_handled++; }
 void mount_spawn(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_send_file(Mount *mount, const BrokerRequest *request) { n_handled++; }
+void mount_channel(Mount *mount, const BrokerRequest *request) { n_handled++; }
+void mount_clone(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_do(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_query(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_request_end(Mount *mount, const BrokerRequest *request) { n_handled++; }
