@@ -162,6 +162,16 @@ int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_ma
         return r < 0 ? r : upsert_side(map, file, &file->write_cache, write, /* write= */ true);
 }
 
+void map_show_cache(struct fused_map *map) {
+        MappingPoolFacts facts;
+
+        mapping_pool_facts(map->pool, &facts);
+        map->statistics->cache_bytes = facts.bytes;
+        map->statistics->cache_limit = facts.limit;
+        map->statistics->cache_mappings = facts.n_mappings;
+        map->statistics->cache_evicted = facts.n_evicted;
+}
+
 static void raise_to(_Atomic uint64_t *value, uint64_t to) {
         uint64_t now = atomic_load(value);
 

@@ -97,7 +97,8 @@ int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_a
         if (!map)
                 return -ENOMEM;
         *map = (struct fused_map){
-                .service = sf, .operations = *operations, .config = *config, .userdata = userdata, .engine = &map_user_engine};
+                .service = sf, .operations = *operations, .config = *config, .userdata = userdata, .engine = &map_user_engine,
+                .caretaker_fd = -EBADF};
         if (map->config.max_bytes == 0)
                 map->config.max_bytes = INT64_MAX;
         if (map->config.cache_bytes == 0)
@@ -195,7 +196,12 @@ int fused_map_serve(struct fused_map *map) {
         if (r < 0)
                 return r;
         add_clones(map);
-        return session_serve(map->session, session_n_threads(map->session));
+        r = map_caretaker_start(map);
+        if (r < 0)
+                return r;
+        r = session_serve(map->session, session_n_threads(map->session));
+        map_caretaker_stop(map);
+        return r;
 }
 
 /* The kernel splits a large direct read into requests of this size, which several threads answer at the same time; that is worth more

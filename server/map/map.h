@@ -6,6 +6,7 @@
  *   map.c       making, mounting, the choice of the engine      lookup.c   cache, then program, then server, each checked
  *   file.c      mapped files, by node id                        rules.c    what a mapping has to keep
  *   replies.c   entries, attributes, opens                      program.c  running a mapping program by its descriptor
+ *   caretaker.c  every second: numbers to be shown, memory pressure
  *   user*.c     the user engine                                 kernel*.c  the kernel engine
  */
 
@@ -52,6 +53,8 @@ struct fused_map {
         MappingPool *pool;            /* owned */
         MapProgram *program;          /* owned; set once, before requests are served */
         atomic_uint n_complaints;
+        pthread_t caretaker;
+        int caretaker_fd;             /* owned: readable when it is to end; negative: it does not run */
 };
 
 /* What the engines do differently. All hooks may be called from several threads. */
@@ -112,6 +115,7 @@ MapDevice *map_device(struct fused_map *map, uint32_t number); /* NULL: none */
 int map_ioend(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t written, uint32_t flags, int error,
               const struct fused_mapping *mapping) _must_check_;
 int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) _must_check_;
+void map_show_cache(struct fused_map *map); /* its numbers, in the page that the supervisor shows */
 
 /* ---- programs ------------------------------------------------------------------------------------------------------- */
 
@@ -122,5 +126,8 @@ MapProgram *map_program_free(MapProgram *program);
 static inline void map_count(uint64_t *counter, uint64_t n) { /* shared with whoever shows it */
         (void) __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
+
+int map_caretaker_start(struct fused_map *map) _must_check_;
+void map_caretaker_stop(struct fused_map *map);
 
 _printf_(2, 3) void map_log(struct fused_map *map, const char *format, ...);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A thread beside those that serve: shows the cache's numbers, and takes memory back from it when the system is short of it. */
+
+#define FUSE_USE_VERSION 312
+#include "map/map.h"
+#include "map/pressure.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define LOOK_MSEC 1000
+
+/* A quarter goes at a time: what is used comes back soon, what is not stays away. */
+static void *take_care(void *userdata) {
+        struct fused_map *map = userdata;
+        PressureWatch watch = PRESSURE_WATCH_NONE;
+        MappingPoolFacts facts;
+
+        (void) pressure_open(&watch, "/proc", "/sys/fs/cgroup"); /* a sandbox usually has neither: then nothing is ever told */
+        for (;;) {
+                struct pollfd fds[] = {{.fd = map->caretaker_fd, .events = POLLIN}, {.fd = watch.fd, .events = watch.events}};
+                int n = poll(fds, ELEMENTSOF(fds), LOOK_MSEC);
+                if (n > 0 && fds[0].revents)
+                        break;
+                if (pressure_check(&watch, n > 0 ? fds[1].revents : 0)) {
+                        mapping_pool_facts(map->pool, &facts);
+                        (void) mapping_pool_shrink(map->pool, facts.bytes / 4 * 3);
+                }
+                map_show_cache(map);
+        }
+        pressure_close(&watch);
+        return NULL;
+}
+
+int map_caretaker_start(struct fused_map *map) {
+        int r;
+
+        map->caretaker_fd = RET_NERRNO(eventfd(0, EFD_CLOEXEC));
+        if (map->caretaker_fd < 0)
+                return map->caretaker_fd;
+        r = -pthread_create(&map->caretaker, NULL, take_care, map);
+        if (r < 0)
+                map->caretaker_fd = fd_close(map->caretaker_fd);
+        return r;
+}
+
+void map_caretaker_stop(struct fused_map *map) {
+        const uint64_t one = 1;
+
+        if (map->caretaker_fd < 0)
+                return;
+        (void) write(map->caretaker_fd, &one, sizeof one);
+        (void) pthread_join(map->caretaker, NULL);
+        map->caretaker_fd = fd_close(map->caretaker_fd);
+}
