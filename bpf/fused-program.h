@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/* What a mapping program includes: see fused-mapping-program(7). An author writes one function,
+ *
+ *     static int NAME_begin(struct fused_program_call *call)
+ *
+ * which reads nodeid, pos, count and opflags of the call, and returns fused_mapped() or fused_hole() with both halves filled, or
+ * FUSED_PROGRAM_FALLBACK. FUSED_PROGRAM(NAME) makes all forms of it: the `syscall` program that servers run by its descriptor and the
+ * supervisor tries it with, and the struct_ops programs for each variant of the kernel's fuse-iomap (B1 to B5, by what the kernel hands
+ * over for the file). FUSED_SAMPLE(NAME) does the same for
+ *
+ *     static int NAME_sample(struct fused_sample_call *call)
+ *
+ * which fills the tables for one made-up file. Tables are arrays that the server has in its memory, too: it fills them, the
+ * program reads them. A program sees nothing of the kernel's.
+ *
+ * With FUSED_NATIVE defined the same source compiles as ordinary C, for tests. */
+
+#ifdef FUSED_NATIVE
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SEC(name)
+#define FUSED_TABLE(name, value_type, entries) \
+        static struct {                        \
+                value_type *data;              \
+                uint32_t n;                    \
+        } name __attribute__((unused))
+#define fused_entry(table, index) ((index) < (table).n ? &(table).data[index] : NULL)
+
+#else
+
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+/* <stdint.h> of a C library is none for this machine */
+typedef __u64 uint64_t;
+typedef __s64 int64_t;
+typedef __u32 uint32_t;
+typedef __s32 int32_t;
+typedef __u16 uint16_t;
+typedef __u8 uint8_t;
+#ifndef NULL
+#define NULL ((void *) 0)
+#endif
+
+#define FUSED_TABLE(name, value_type, entries)          \
+        struct {                                        \
+                __uint(type, BPF_MAP_TYPE_ARRAY);       \
+                __uint(map_flags, BPF_F_MMAPABLE);      \
+                __uint(max_entries, entries);           \
+                __type(key, uint32_t);                  \
+                __type(value, value_type);              \
+        } name SEC(".maps")
+#define fused_entry(table, index)                          \
+        ({                                                 \
+                uint32_t _index = (index);                 \
+                bpf_map_lookup_elem(&(table), &_index);    \
+        })
+
+#endif
+
+#include "fused-mapping.h"
+
+#define _fused_inline_ static inline __attribute__((always_inline, unused))
+
+/* An index below a power of two, in a way that the kernel's verifier sees, too: a compiler that knows it to be in bounds would leave
+ * the mask out. */
+#define fused_index(value, power)                       \
+        ({                                              \
+                uint32_t _value = (uint32_t) (value);   \
+                __asm__ volatile("" : "+r"(_value));    \
+                _value & ((power) - 1);                 \
+        })
+
+/* Device numbers, as the server knows them (1 ..), to what mappings must call them. Filled by the library. */
+FUSED_TABLE(devices, uint64_t, FUSED_PROGRAM_DEVICES_MAX + 1);
+
+_fused_inline_ int _fused_answer(struct fused_program_call *call, uint64_t offset, uint64_t length) {
+        call->read.offset = call->write.offset = offset;
+        call->read.length = call->write.length = length;
+        call->read.flags = call->write.flags = 0;
+        call->write.addr = FUSED_MAPPING_ADDR_NONE;
+        call->write.type = FUSED_MAPPING_PURE_OVERWRITE;
+        call->write.dev = 0;
+        return FUSED_PROGRAM_HANDLED;
+}
+
+/* [offset, offset + length) of the file is at addr of that device, for reads and overwrites. All in bytes. */
+_fused_inline_ int fused_mapped(struct fused_program_call *call, uint64_t offset, uint64_t length, uint32_t device, uint64_t addr) {
+        uint64_t *cookie = fused_entry(devices, device);
+
+        if (!cookie)
+                return FUSED_PROGRAM_FALLBACK;
+        call->read.addr = addr;
+        call->read.type = FUSED_MAPPING_MAPPED;
+        call->read.dev = (uint32_t) *cookie;
+        return _fused_answer(call, offset, length);
+}
+
+/* Nothing is there. What wants to change the file is the server's affair. */
+_fused_inline_ int fused_hole(struct fused_program_call *call, uint64_t offset, uint64_t length) {
+        if (call->opflags & FUSED_MAPPING_OP_CHANGES)
+                return FUSED_PROGRAM_FALLBACK;
+        call->read.addr = FUSED_MAPPING_ADDR_NONE;
+        call->read.type = FUSED_MAPPING_HOLE;
+        call->read.dev = 0;
+        return _fused_answer(call, offset, length);
+}
+
+/* ---- files by node id -------------------------------------------------------------------------------------------------- */
+
+/* A table of files is open addressing: entry 0 says how many slots there are (a power of two), slot i is entry 1 + i, a file is in one of
+ * FUSED_PROBES slots from its hash on. The first field of an entry is the node id, 0 if it is free; the server writes it last. */
+#define FUSED_PROBES 16
+
+struct fused_files_header {
+        uint64_t n_slots;
+};
+
+_fused_inline_ uint32_t fused_hash(uint64_t nodeid) {
+        return (uint32_t) (nodeid * 0x9e3779b97f4a7c15ULL >> 32);
+}
+
+/* The entry of that file in table, a struct that begins with uint64_t nodeid, or NULL. */
+#define fused_find(table, value_type, id)                                                              \
+        ({                                                                                             \
+                value_type *_found = NULL;                                                             \
+                struct fused_files_header *_header = (void *) fused_entry(table, 0);                   \
+                if (_header) {                                                                         \
+                        uint32_t _mask = (uint32_t) _header->n_slots - 1, _hash = fused_hash(id);      \
+                        for (uint32_t _i = 0; _i < FUSED_PROBES; _i++) {                               \
+                                value_type *_entry = fused_entry(table, 1 + ((_hash + _i) & _mask));   \
+                                if (!_entry)                                                           \
+                                        break;                                                         \
+                                if (_entry->nodeid == (id)) {                                          \
+                                        _found = _entry;                                               \
+                                        break;                                                         \
+                                }                                                                      \
+                        }                                                                              \
+                }                                                                                      \
+                _found;                                                                                \
+        })
+
+/* What was answered from the tables holds only if the file is still in them: the server may have used its place for another meanwhile. */
+#define fused_still(file, id, verdict) (*(volatile uint64_t *) &(file)->nodeid == (id) ? (verdict) : FUSED_PROGRAM_FALLBACK)
+
+/* For samples: one slot, and the file in it. */
+#define fused_sample_file(table, value_type, id)                                \
+        ({                                                                      \
+                struct fused_files_header *_header = (void *) fused_entry(table, 0); \
+                value_type *_entry = fused_entry(table, 1);                     \
+                if (_header && _entry) {                                        \
+                        _header->n_slots = 1;                                   \
+                        _entry->nodeid = (id);                                  \
+                }                                                               \
+                _entry;                                                         \
+        })
+
+/* ---- the forms of a program -------------------------------------------------------------------------------------------- */
+
+#ifdef FUSED_NATIVE
+
+#define FUSED_PROGRAM(name) struct fused_forms_of_##name
+#define FUSED_SAMPLE(name) struct fused_sample_of_##name
+
+#else
+
+char _license[] SEC("license") = "GPL";
+
+/* What the kernel hands over, by name only: where its members are is looked up when the program is loaded. */
+struct fuse_inode {
+        uint64_t nodeid;
+} __attribute__((preserve_access_index));
+struct fuse_bpf_inode;
+struct fuse_iomap_begin_out {
+        struct fused_mapping read, write;
+};
+extern uint64_t fuse_bpf_inode_nodeid(struct fuse_bpf_inode *inode) __attribute__((weak)) SEC(".ksyms");
+
+struct fuse_iomap_bpf_ops {
+        int (*iomap_begin)(uint64_t *arguments);
+        int fuse_fd;
+        uint32_t zeropad;
+        char name[16];
+};
+
+#define _FUSED_OPS_FORM(program, variant, node_id, yes, no)                                                       \
+        SEC("struct_ops/iomap_begin") int program##_##variant(uint64_t *arguments) {                              \
+                struct fused_program_call call = {.pos = arguments[1], .count = arguments[2], .opflags = (uint32_t) arguments[3]}; \
+                struct fuse_iomap_begin_out *out = (void *) arguments[4];                                         \
+                call.nodeid = node_id;                                                                            \
+                if (program##_begin(&call) != FUSED_PROGRAM_HANDLED)                                              \
+                        return no;                                                                                \
+                out->read.offset = call.read.offset;                                                              \
+                out->read.length = call.read.length;                                                              \
+                out->read.addr = call.read.addr;                                                                  \
+                out->read.type = call.read.type;                                                                  \
+                out->read.flags = call.read.flags;                                                                \
+                out->read.dev = call.read.dev;                                                                    \
+                out->write.offset = call.write.offset;                                                            \
+                out->write.length = call.write.length;                                                            \
+                out->write.addr = call.write.addr;                                                                \
+                out->write.type = call.write.type;                                                                \
+                out->write.flags = call.write.flags;                                                              \
+                out->write.dev = call.write.dev;                                                                  \
+                return yes;                                                                                       \
+        }                                                                                                         \
+        SEC(".struct_ops") struct fuse_iomap_bpf_ops program##_ops_##variant = {                                  \
+                .iomap_begin = program##_##variant, .name = #program}
+
+/* B1: 0 is handled, -ENOSYS falls back. B2: the node id as a number, from there on 1 is handled. B3, B4: struct fuse_inode. B5: a handle. */
+#define FUSED_PROGRAM(program)                                                                                    \
+        SEC("syscall") int program##_run(struct fused_program_call *context) {                                    \
+                struct fused_program_call call = {.nodeid = context->nodeid, .pos = context->pos, .count = context->count, \
+                                                  .opflags = context->opflags};                                   \
+                int verdict = program##_begin(&call);                                                             \
+                context->read = call.read;                                                                        \
+                context->write = call.write;                                                                      \
+                context->verdict = (uint32_t) verdict;                                                            \
+                return verdict;                                                                                   \
+        }                                                                                                         \
+        _FUSED_OPS_FORM(program, b1, arguments[0], 0, -38);                                                       \
+        _FUSED_OPS_FORM(program, b2, arguments[0], FUSED_PROGRAM_HANDLED, FUSED_PROGRAM_FALLBACK);                \
+        _FUSED_OPS_FORM(program, b3, ((struct fuse_inode *) arguments[0])->nodeid, FUSED_PROGRAM_HANDLED, FUSED_PROGRAM_FALLBACK); \
+        _FUSED_OPS_FORM(program, b5, fuse_bpf_inode_nodeid((void *) arguments[0]), FUSED_PROGRAM_HANDLED, FUSED_PROGRAM_FALLBACK)
+
+#define FUSED_SAMPLE(program)                                                                                     \
+        SEC("syscall") int program##_fill(struct fused_sample_call *context) {                                    \
+                struct fused_sample_call call = {.nodeid = context->nodeid, .seed = context->seed, .n_devices = context->n_devices, \
+                                                 .block_size = context->block_size};                              \
+                for (int i = 0; i < FUSED_PROGRAM_DEVICES_MAX; i++)                                               \
+                        call.device_size[i] = context->device_size[i];                                            \
+                program##_sample(&call);                                                                          \
+                context->file_size = call.file_size;                                                              \
+                return 0;                                                                                         \
+        }
+
+#endif
