@@ -121,6 +121,7 @@ int command_status(Context *context, int argc, char **argv) {
                 {"engine", "engine", format_engine},
                 {"lookups", "mapping", format_lookups},
                 {"mapping cache", "mapping", format_cache},
+                {"backing files", "backing-files"},
                 {"last event", "last-event", format_event},
         };
         _cleanup_json_ json_object *mount = NULL;

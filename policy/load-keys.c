@@ -332,6 +332,7 @@ static const KeyRow type_rows[] = {
         NUMBER64("Limits", "CPU", parse_percent, IN_TYPE, PolicyType, max_cpu_percent),
         NUMBER32("Limits", "Processes", parse_processes, IN_TYPE, PolicyType, max_processes),
         NUMBER32("Limits", "OpenFiles", parse_open_files, IN_TYPE, PolicyType, max_open_files),
+        NUMBER32("Limits", "BackingFiles", parse_backings, IN_TYPE, PolicyType, max_backings),
         NUMBER32("Limits", "OomScore", parse_oom_score, IN_TYPE, PolicyType, oom_score),
         NUMBER64("Deadlines", "Start", parse_time, IN_TYPE, PolicyType, start_usec),
         NUMBER64("Deadlines", "Init", parse_time, IN_TYPE, PolicyType, init_usec),

@@ -89,6 +89,10 @@ int parse_spares(const char *text, uint32_t *ret, const char **ret_problem) {
                        : 0;
 }
 
+int parse_backings(const char *text, uint32_t *ret, const char **ret_problem) {
+        return parse_between(text, 0, 1048576, ret) < 0 ? problem("must be a number from 0 to 1048576", ret_problem) : 0;
+}
+
 int parse_clones(const char *text, uint32_t *ret, const char **ret_problem) {
         return parse_between(text, 0, POLICY_CLONES_MAX, ret) < 0 ? problem("must be a number from 0 to 8", ret_problem) : 0;
 }

@@ -129,6 +129,7 @@ int parse_total(const char *text, uint32_t *ret, const char **ret_problem) _must
 int parse_processes(const char *text, uint32_t *ret, const char **ret_problem) _must_check_; /* "unlimited" is 0 */
 int parse_open_files(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_spares(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
+int parse_backings(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_clones(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_oom_score(const char *text, uint32_t *ret, const char **ret_problem) _must_check_;
 int parse_memory_limit(const char *text, uint32_t *ret_mib, const char **ret_problem) _must_check_; /* rounded up; unlimited is UINT32_MAX */

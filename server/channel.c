@@ -18,6 +18,8 @@
 
 struct Channel {
         int socket_fd; /* owned */
+        int files_fd;  /* owned: where backing files go; negative: none yet */
+        bool no_files; /* nor will there be */
         uint64_t serial;
         pthread_mutex_t lock; /* one request at a time */
         ChannelStatistics *statistics; /* owned mapping */
@@ -41,7 +43,7 @@ int channel_new(struct fuse_service *sf, Channel **ret) {
         channel = calloc(1, sizeof *channel);
         if (!channel)
                 return -ENOMEM;
-        *channel = (Channel){.socket_fd = TAKE_FD(fd)};
+        *channel = (Channel){.socket_fd = TAKE_FD(fd), .files_fd = -EBADF};
         (void) pthread_mutex_init(&channel->lock, NULL);
         *ret = channel;
         return 0;
@@ -53,11 +55,13 @@ Channel *channel_free(Channel *channel) {
         if (channel->statistics)
                 (void) munmap(channel->statistics, sizeof *channel->statistics);
         (void) fd_close(channel->socket_fd);
+        (void) fd_close(channel->files_fd);
         (void) pthread_mutex_destroy(&channel->lock);
         free(channel);
         return NULL;
 }
 
+/* fd: a file that the request is about, sent ahead of it over its own socket; borrowed, negative: none. */
 static int exchange(Channel *channel, ChannelRequest *request, int fd, ChannelReply *reply, int *fds, size_t n_fds) {
         size_t n_got = 0;
         ssize_t n;
@@ -65,7 +69,10 @@ static int exchange(Channel *channel, ChannelRequest *request, int fd, ChannelRe
 
         request->magic = CHANNEL_MAGIC;
         request->serial = ++channel->serial;
-        r = fd_send(channel->socket_fd, request, sizeof *request, &fd, fd >= 0 ? 1 : 0);
+        r = fd >= 0 ? fd_send(channel->files_fd, &request->serial, sizeof request->serial, &fd, 1) : 0;
+        if (r < 0) /* -EAGAIN: nobody takes them any more */
+                return r == -EAGAIN ? -ENOBUFS : r;
+        r = fd_send(channel->socket_fd, request, sizeof *request, NULL, 0);
         if (r < 0)
                 return r == -EAGAIN ? -ETIMEDOUT : r;
         do /* an answer that came too late for its question is not the answer to this one */
@@ -85,14 +92,14 @@ static int exchange(Channel *channel, ChannelRequest *request, int fd, ChannelRe
         return r;
 }
 
-/* fd: goes with the request, borrowed, negative: none. fds: what must come with a success. */
-static int call(Channel *channel, ChannelRequest *request, int fd, ChannelReply *reply, int *fds, size_t n_fds) {
+/* fds: what must come with a success. */
+static int call(Channel *channel, ChannelRequest *request, ChannelReply *reply, int *fds, size_t n_fds) {
         int r;
 
         if (!channel)
                 return -EOPNOTSUPP;
         (void) pthread_mutex_lock(&channel->lock);
-        r = exchange(channel, request, fd, reply, fds, n_fds);
+        r = exchange(channel, request, -EBADF, reply, fds, n_fds);
         (void) pthread_mutex_unlock(&channel->lock);
         return r;
 }
@@ -101,7 +108,24 @@ int channel_clone(Channel *channel, int *ret_fd) {
         ChannelRequest request = {.command = CHANNEL_CLONE};
         ChannelReply reply;
 
-        return call(channel, &request, -EBADF, &reply, ret_fd, 1);
+        return call(channel, &request, &reply, ret_fd, 1);
+}
+
+/* Under the lock. Asked for once. */
+static int open_files_socket(Channel *channel) {
+        ChannelRequest request = {.command = CHANNEL_BACKING_SOCKET};
+        ChannelReply reply;
+        int r;
+
+        if (channel->files_fd >= 0)
+                return 0;
+        if (channel->no_files)
+                return -EOPNOTSUPP;
+        channel->no_files = true;
+        r = exchange(channel, &request, -EBADF, &reply, &channel->files_fd, 1);
+        if (r < 0)
+                channel->files_fd = -EBADF;
+        return r;
 }
 
 int channel_backing_open(Channel *channel, int fd, ChannelBacking kind, uint32_t *ret_id) {
@@ -109,7 +133,13 @@ int channel_backing_open(Channel *channel, int fd, ChannelBacking kind, uint32_t
         ChannelReply reply;
         int r;
 
-        r = call(channel, &request, fd, &reply, NULL, 0);
+        if (!channel)
+                return -EOPNOTSUPP;
+        (void) pthread_mutex_lock(&channel->lock);
+        r = open_files_socket(channel);
+        if (r >= 0)
+                r = exchange(channel, &request, fd, &reply, NULL, 0);
+        (void) pthread_mutex_unlock(&channel->lock);
         if (r >= 0)
                 *ret_id = reply.value;
         return r;
@@ -119,7 +149,7 @@ int channel_backing_close(Channel *channel, uint32_t id) {
         ChannelRequest request = {.command = CHANNEL_BACKING_CLOSE, .value = id};
         ChannelReply reply;
 
-        return call(channel, &request, -EBADF, &reply, NULL, 0);
+        return call(channel, &request, &reply, NULL, 0);
 }
 
 int channel_program(Channel *channel, const char *name, ChannelTable *tables, size_t n_tables, int *ret_fds) {
@@ -131,7 +161,7 @@ int channel_program(Channel *channel, const char *name, ChannelTable *tables, si
                 return -EINVAL;
         (void) snprintf(request.name, sizeof request.name, "%s", name);
         memcpy(request.tables, tables, n_tables * sizeof *tables);
-        r = call(channel, &request, -EBADF, &reply, ret_fds, 1 + n_tables);
+        r = call(channel, &request, &reply, ret_fds, 1 + n_tables);
         if (r >= 0)
                 memcpy(tables, reply.tables, n_tables * sizeof *tables);
         return r;
@@ -141,7 +171,7 @@ int channel_program_attach(Channel *channel) {
         ChannelRequest request = {.command = CHANNEL_PROGRAM_ATTACH};
         ChannelReply reply;
 
-        return call(channel, &request, -EBADF, &reply, NULL, 0);
+        return call(channel, &request, &reply, NULL, 0);
 }
 
 /* The supervisor makes it: it takes no descriptor from a server. */
@@ -156,7 +186,7 @@ int channel_statistics(Channel *channel, ChannelStatistics **ret) {
                 *ret = calloc(1, sizeof **ret);
                 return *ret ? 0 : -ENOMEM;
         }
-        r = call(channel, &request, -EBADF, &reply, &fd, 1);
+        r = call(channel, &request, &reply, &fd, 1);
         if (r < 0)
                 return r;
         page = mmap(NULL, sizeof **ret, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -21,6 +21,16 @@
 #ifndef FUSE_DEV_IOC_CLONE
 #define FUSE_DEV_IOC_CLONE _IOR(229, 0, uint32_t)
 #endif
+
+/* Files that the kernel reads and writes for a FUSE server: Linux 6.9 (include/uapi/linux/fuse.h, struct fuse_backing_map). */
+typedef struct KernelBackingMap {
+        int32_t fd;
+        uint32_t flags;
+        uint64_t padding;
+} KernelBackingMap;
+#define KERNEL_BACKING_OPEN _IOW(229, 1, KernelBackingMap)
+#define KERNEL_BACKING_CLOSE _IOW(229, 2, uint32_t)
+
 #ifndef NS_GET_MNTNS_ID
 #define NS_GET_MNTNS_ID _IOR(0xb7, 0x5, uint64_t) /* Linux 6.11 */
 #endif

@@ -105,6 +105,7 @@ void mount_release(Mount *mount) {
 
         mount->worker = worker_link_cancel(mount->worker);
         mount->unmounter = worker_link_cancel(mount->unmounter);
+        mount->backing_worker = worker_link_cancel(mount->backing_worker);
         (void) sd_event_source_disable_unref(mount->server_child);
         (void) sd_event_source_disable_unref(mount->server_late);
         (void) sd_event_source_disable_unref(mount->deadline);
@@ -113,7 +114,7 @@ void mount_release(Mount *mount) {
         mount->cgroup = cgroup_free(mount->cgroup);
         identity_done(&mount->identity);
         int *const held[] = {&mount->caller_fd, &mount->mountpoint_fd, &mount->owner_pidfd, &mount->fuse_fd, &mount->abort_fd,
-                             &mount->channel_fd, &mount->second_fd, &mount->stderr_fd, &mount->server_pidfd};
+                             &mount->channel_fd, &mount->second_fd, &mount->backing_servers_fd, &mount->stderr_fd, &mount->server_pidfd};
         for (size_t i = 0; i < ELEMENTSOF(held); i++)
                 *held[i] = fd_close(*held[i]);
         fd_close_many(mount->slot_fds, POLICY_SLOTS_MAX);
@@ -225,6 +226,7 @@ void mount_end(Mount *mount, BrokerEndReason reason, bool graceful) {
         if (mount->state == MOUNT_ENDING)
                 return;
         mount->state = MOUNT_ENDING;
+        mount_backing_end(mount); /* it has the FUSE device */
         mount->reason = reason;
         mount->graceful = graceful;
         mount_arm(mount, UNMOUNT_USEC);
@@ -336,7 +338,7 @@ void mounts_check(Broker *broker) {
 void mounts_cancel_pending(Broker *broker) {
         for (Mount *mount = broker->mounts, *next; mount; mount = next) {
                 next = mount->next;
-                mount->has_request = false; /* nobody is there to hear it */
+                mount->has_request = mount->backing_asked = false; /* nobody is there to hear it */
                 if (mount->state != MOUNT_LIVE)
                         mount_end(mount, BROKER_REASON_CANCELLED, /* graceful= */ false);
         }

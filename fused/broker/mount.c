@@ -110,7 +110,7 @@ Mount *mount_new_empty(Broker *broker) {
         mount->broker = broker;
         mount->identity = IDENTITY_NULL;
         mount->caller_fd = mount->mountpoint_fd = mount->owner_pidfd = mount->fuse_fd = mount->abort_fd = -EBADF;
-        mount->channel_fd = mount->second_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
+        mount->channel_fd = mount->second_fd = mount->backing_servers_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
         for (size_t i = 0; i < POLICY_CLONES_MAX; i++)
                 mount->clone_fds[i] = -EBADF;
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
@@ -312,6 +312,9 @@ static void on_prepared(Mount *mount, const WorkerReport *report, int *fds, size
                 mount->clone_fds[i] = TAKE_FD(fds[n]);
                 n++;
         }
+        for (uint32_t i = 0; i < mount->type->slots.count; i++) /* as the worker has opened it, whatever is added to the options later */
+                if (!policy_slot(policy_table(mount->policy), mount->type, i)->writable || (report->options & POLICY_OPTION_RO))
+                        mount->read_only_trees |= 1U << i;
         mount->record.options = report->options;
         mount->record.sync_init = report->sync_init;
         mount->record.foreign_namespace = report->foreign_user_ns;

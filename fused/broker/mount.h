@@ -43,6 +43,13 @@ struct Mount {
         int stderr_fd;       /* owned: read end, kept for the next manager; never read here */
         WorkerLink *worker;  /* owned */
         WorkerLink *unmounter; /* owned */
+        WorkerLink *backing_worker; /* owned: it has been sent for, and is there */
+        bool backing_started, backing_busy, backing_asked; /* asked: a manager waits for it */
+        int backing_servers_fd;  /* owned: the server's end of the worker's socket, until the worker is ready */
+        uint64_t backing_channel_serial; /* of the server's request for it */
+        uint64_t backing_serial; /* of the request that its worker is at, if asked */
+        BrokerOperation backing_operation;
+        uint32_t read_only_trees; /* bits: slots whose clone nobody can write to */
         pid_t server_pid;    /* 0: none or reaped */
         int server_pidfd;    /* owned */
         sd_event_source *server_child; /* owned */
@@ -78,6 +85,10 @@ void mount_answer(Mount *mount, const BrokerRequest *request, int error, const W
 void mount_do(Mount *mount, const BrokerRequest *request);
 void mount_query(Mount *mount, const BrokerRequest *request);
 void mount_request_end(Mount *mount, const BrokerRequest *request);
+/* mount-backing.c */
+void mount_backing_socket(Mount *mount, const BrokerRequest *request);
+void mount_backing(Mount *mount, const BrokerRequest *request); /* OPEN and CLOSE */
+void mount_backing_end(Mount *mount);
 /* Which comes first, depends on the hand-over and on the kernel. */
 bool mount_may_spawn(const Mount *mount);
 bool mount_may_mount(const Mount *mount);

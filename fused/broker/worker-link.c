@@ -70,7 +70,7 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
         void *callback_data = link->userdata;
         if (report.error < 0 || report.kind == WORKER_REPORT_LIVE || report.kind == WORKER_REPORT_DONE)
                 link_finish(link);
-        else if (report.kind == WORKER_REPORT_PREPARED)
+        else if (report.kind == WORKER_REPORT_PREPARED || report.kind == WORKER_REPORT_READY)
                 link->deadline = sd_event_source_disable_unref(link->deadline); /* it waits for us now */
         if (on_report)
                 on_report(&report, fds, n_fds, callback_data);
@@ -162,6 +162,12 @@ int worker_link_go(WorkerLink *link, const WorkerGo *go, uint64_t deadline_usec)
         if (r < 0)
                 return r;
         return fd_send(link->fd, go, sizeof *go, NULL, 0);
+}
+
+int worker_link_order(WorkerLink *link, const WorkerOrder *order, uint64_t deadline_usec) {
+        int r = arm(sd_event_source_get_event(link->io), link, deadline_usec);
+
+        return r < 0 ? r : fd_send(link->fd, order, sizeof *order, NULL, 0);
 }
 
 int worker_link_admit(WorkerLink *link, uid_t server_uid) {

@@ -21,6 +21,8 @@ int worker_link_new(Broker *broker, const WorkerJob *job, uint64_t deadline_usec
 int worker_link_admit(WorkerLink *link, uid_t server_uid) _must_check_;
 /* Lets a prepared worker go on, with a new deadline. */
 int worker_link_go(WorkerLink *link, const WorkerGo *go, uint64_t deadline_usec) _must_check_;
+/* The same for one that does orders; READY follows. */
+int worker_link_order(WorkerLink *link, const WorkerOrder *order, uint64_t deadline_usec) _must_check_;
 /* Kills it. No more reports; once the process is gone on_gone is called, and the link is no more. Also within a report. */
 void worker_link_end(WorkerLink *link, worker_gone_t on_gone);
 /* Kills it if it still runs and forgets the callback; the process is reaped in the background. Takes NULL, returns NULL. */

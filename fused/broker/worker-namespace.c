@@ -45,9 +45,9 @@ static void caps_freep(cap_t *caps) {
                 (void) cap_free(*caps);
 }
 
-/* Takes the caller's ids for real, but keeps the capabilities that the mount calls need: the kernel lets only the
+/* Takes the ids for real, but keeps the capabilities that the mount calls need: the kernel lets only the
  * mount's owner see even the number of its connection. */
-static int take_caller_ids(uid_t uid, gid_t gid) {
+int worker_take_ids(uid_t uid, gid_t gid) {
         _cleanup_(caps_freep) cap_t caps = NULL;
         static const cap_value_t wanted[] = {CAP_SYS_ADMIN};
         int r;
@@ -104,5 +104,5 @@ int worker_become_caller(const WorkerJob *job, WorkerReport *report) {
         if (report->foreign_user_ns &&
             ((inside.uid == OVERFLOW_ID && job->identity->uid != OVERFLOW_ID) || (inside.gid == OVERFLOW_ID && job->identity->gid != OVERFLOW_ID)))
                 return worker_refuse(report, REFUSAL_NAMESPACE);
-        return !report->foreign_user_ns && inside.uid == 0 && inside.gid == 0 ? 0 : take_caller_ids(inside.uid, inside.gid);
+        return !report->foreign_user_ns && inside.uid == 0 && inside.gid == 0 ? 0 : worker_take_ids(inside.uid, inside.gid);
 }

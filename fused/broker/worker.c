@@ -37,6 +37,13 @@ static void keep_only_own(const WorkerJob *job, int socket_fd) {
 
         keep[n++] = socket_fd;
         keep[n++] = job->host->proc_fd;
+        if (job->kind == WORKER_BACKING) {
+                keep[n++] = job->fuse_fd;
+                keep[n++] = job->files_fd;
+                for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                        keep[n++] = job->slot_fds[i];
+                return close_all_except(keep, n);
+        }
         keep[n++] = job->host->dev_fd;
         keep[n++] = job->host->fusectl_fd;
         keep[n++] = job->mountpoint_fd;
@@ -101,6 +108,13 @@ static void run_one(const WorkerJob *job, int socket_fd) {
         (void) fd_send(socket_fd, &report, sizeof report, NULL, 0);
 }
 
+static void (*const run_rows[_WORKER_KIND_MAX])(const WorkerJob *job, int socket_fd) = {
+        [WORKER_MOUNT] = run_mount,
+        [WORKER_EXPLAIN] = run_one,
+        [WORKER_UNMOUNT] = run_one,
+        [WORKER_BACKING] = worker_backing,
+};
+
 int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) {
         _cleanup_fd_ int ours = -EBADF;
         int pair[2], r;
@@ -121,10 +135,7 @@ int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) {
                 (void) sigprocmask(SIG_SETMASK, &none, NULL); /* the broker's loop blocks what it reads by signalfd */
                 (void) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
                 keep_only_own(job, theirs);
-                if (job->kind == WORKER_MOUNT)
-                        run_mount(job, theirs);
-                else
-                        run_one(job, theirs);
+                run_rows[job->kind](job, theirs);
                 _exit(0);
         }
         *ret_pid = pid;

@@ -17,6 +17,7 @@ typedef enum WorkerKind {
         WORKER_MOUNT,   /* report PREPARED, wait for WorkerGo, mount, report LIVE */
         WORKER_EXPLAIN, /* report DONE */
         WORKER_UNMOUNT, /* report DONE */
+        WORKER_BACKING, /* report READY, wait for WorkerOrder, do it, report READY, and so on until it is killed */
         _WORKER_KIND_MAX,
 } WorkerKind;
 
@@ -47,6 +48,11 @@ typedef struct WorkerJob {
         uint64_t kernel_mount_id;
         bool mount_id_unique;
         bool lazy;
+
+        /* BACKING */
+        int fuse_fd;
+        int files_fd;             /* what the server sends its files to */
+        uint32_t read_only_trees; /* bits: slots */
 } WorkerJob;
 
 #define WORKER_FDS_MAX (2 + 2 * POLICY_SLOTS_MAX + POLICY_CLONES_MAX)
@@ -59,6 +65,7 @@ typedef enum WorkerReportKind {
         WORKER_REPORT_MOUNTED,  /* the superblock exists, and which mount is about to be attached; LIVE follows */
         WORKER_REPORT_LIVE,     /* fds: the mount, if detached */
         WORKER_REPORT_DONE,
+        WORKER_REPORT_READY,    /* the order is done: backing_error, backing_id */
         _WORKER_REPORT_MAX,
 } WorkerReportKind;
 
@@ -83,6 +90,8 @@ typedef struct WorkerReport {
         uint32_t on_autofs; /* bool: the mount point is an automount's */
         uint32_t direct_slots; /* bits: slots whose device was opened with O_DIRECT as well */
         uint32_t n_clones;     /* FUSE devices to become further ones of this mount's */
+        int32_t backing_error; /* 0 or negative errno of the order; the worker goes on */
+        uint32_t backing_id;
 } WorkerReport;
 
 typedef struct WorkerAdmit {
@@ -97,6 +106,12 @@ typedef struct WorkerGo {
         char fsname[BROKER_NAME_MAX];
         char subtype[POLICY_NAME_MAX]; /* "": the type's name */
 } WorkerGo;
+
+typedef struct WorkerOrder {
+        uint32_t operation; /* BROKER_BACKING_OPEN or _CLOSE */
+        uint32_t value;
+        uint64_t serial;    /* of the message with the file */
+} WorkerOrder;
 
 /* Forks. The caller owns the pid (to reap) and the socket. */
 int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) _must_check_;
@@ -118,6 +133,8 @@ int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_
                       int *ret_fd) _must_check_;                      /* worker-tree.c */
 int worker_enter_user_ns(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c; then /dev/fuse is opened, then: */
 int worker_become_caller(const WorkerJob *job, WorkerReport *report); /* takes its ids, keeps CAP_SYS_ADMIN there */
+int worker_take_ids(uid_t uid, gid_t gid) _must_check_; /* the same: no other right than CAP_SYS_ADMIN */
+void worker_backing(const WorkerJob *job, int socket_fd); /* worker-backing.c */
 int worker_enter_mount_ns(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c */
 /* worker-reenter.c: into the mount namespace of that identity. -ESRCH: nobody is in it. */
 int worker_reenter_mount_ns(const Host *host, uint64_t inode, uint64_t id);

@@ -80,6 +80,7 @@ ENTRY_OF(kernel_mount_id_unique, "b", (int) v->record->mount_id_unique)
 ENTRY_OF(connection, "u", v->record->connection)
 ENTRY_OF(server_pid, "i", v->record->server_pid)
 ENTRY_OF(server_uid, "u", v->record->server_uid)
+ENTRY_OF(backing_files, "u", v->record->n_backings)
 ENTRY_OF(owner_pid, "i", v->record->owner_pid)
 TEXT_OF(cgroup, v->record->cgroup)
 ENTRY_OF(device_size, "t", v->record->device_size)
@@ -140,9 +141,9 @@ static int append_limits(sd_bus_message *reply, const char *key, const MountView
 
         if (!type)
                 return bus_append_entry(reply, key, "a{st}", 0);
-        return bus_append_entry(reply, key, "a{st}", 8, "memory", type->max_memory, "processes", (uint64_t) type->max_processes,
-                                "open-files", (uint64_t) type->max_open_files, "cpu-percent", type->max_cpu_percent,
-                                "oom-score", (uint64_t) type->oom_score, "start-usec", type->start_usec, "init-usec", type->init_usec,
+        return bus_append_entry(reply, key, "a{st}", 9, "memory", type->max_memory, "processes", (uint64_t) type->max_processes,
+                                "open-files", (uint64_t) type->max_open_files, "backing-files", (uint64_t) type->max_backings,
+                                "cpu-percent", type->max_cpu_percent, "oom-score", (uint64_t) type->oom_score, "start-usec", type->start_usec, "init-usec", type->init_usec,
                                 "stop-usec", type->stop_usec);
 }
 
@@ -210,6 +211,7 @@ static const struct {
         {"engine", append_engine},
         {"engine-reason", append_engine_reason},
         {"mapping", append_mapping},
+        {"backing-files", append_backing_files},
         {"last-event", append_last_event},
         {"last-event-usec", append_last_event_usec},
 };

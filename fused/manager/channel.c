@@ -12,7 +12,8 @@
 
 #include "base/fd.h"
 
-#define REQUESTS_MAX 65536U /* over one channel: backing files come and go, nothing else should */
+#define REQUESTS_MAX 2000U /* in an interval; then it is not read until the next one */
+#define INTERVAL_USEC USEC_PER_SEC
 
 struct Channel {
         int fd; /* owned */
@@ -21,7 +22,9 @@ struct Channel {
         void *userdata;
         ChannelRequest request; /* the one that is on its way */
         bool busy, ended;
-        uint32_t n_requests;
+        uint32_t n_requests; /* since interval_usec, CLOCK_MONOTONIC */
+        uint64_t interval_usec;
+        sd_event_source *pause; /* owned: it has asked too often */
         ChannelStatistics *page; /* owned mapping: the server writes to it */
 };
 
@@ -30,6 +33,7 @@ static void end(Channel *channel, const char *why) {
                 return;
         channel->ended = true;
         channel->io = sd_event_source_disable_unref(channel->io);
+        channel->pause = sd_event_source_disable_unref(channel->pause);
         channel->fd = fd_close(channel->fd);
         channel->hooks->ended(channel->userdata, why);
 }
@@ -112,6 +116,31 @@ const char *channel_reason_to_string(uint32_t reason) {
 
 /* ---- requests ------------------------------------------------------------------------------------------------------- */
 
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
+        Channel *channel = userdata;
+
+        channel->pause = sd_event_source_disable_unref(channel->pause);
+        (void) sd_event_source_set_io_events(channel->io, channel->busy ? 0 : EPOLLIN);
+        return 0;
+}
+
+/* Backing files come and go with every open file: that many may be asked for, but nobody keeps the manager from others. */
+static void count_request(Channel *channel) {
+        sd_event *event = sd_event_source_get_event(channel->io);
+        uint64_t now = 0;
+
+        (void) sd_event_now(event, CLOCK_MONOTONIC, &now);
+        if (now - channel->interval_usec >= INTERVAL_USEC) {
+                channel->interval_usec = now;
+                channel->n_requests = 0;
+        }
+        if (++channel->n_requests < REQUESTS_MAX || channel->pause)
+                return;
+        (void) sd_event_source_set_io_events(channel->io, 0);
+        if (sd_event_add_time(event, &channel->pause, CLOCK_MONOTONIC, channel->interval_usec + INTERVAL_USEC, 0, on_pause_over, channel) < 0)
+                (void) sd_event_source_set_io_events(channel->io, EPOLLIN);
+}
+
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Channel *channel = userdata;
         ssize_t n;
@@ -127,10 +156,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
                 end(channel, "it sent something that is no request");
                 return 0;
         }
-        if (++channel->n_requests > REQUESTS_MAX) {
-                end(channel, "it sent too many requests");
-                return 0;
-        }
+        count_request(channel);
         if (channel->request.command == CHANNEL_STATISTICS) {
                 on_statistics(channel);
                 return 0;
@@ -145,7 +171,7 @@ void channel_done(Channel *channel, int error, bool answer_it, uint32_t value) {
         if (!channel->busy || channel->ended)
                 return;
         channel->busy = false;
-        (void) sd_event_source_set_io_events(channel->io, EPOLLIN);
+        (void) sd_event_source_set_io_events(channel->io, channel->pause ? 0 : EPOLLIN);
         if (error < 0 || answer_it)
                 answer(channel, error, value, NULL);
 }
@@ -171,6 +197,7 @@ Channel *channel_free(Channel *channel) {
         if (!channel)
                 return NULL;
         (void) sd_event_source_disable_unref(channel->io);
+        (void) sd_event_source_disable_unref(channel->pause);
         channel->fd = fd_close(channel->fd);
         if (channel->page)
                 (void) munmap(channel->page, sizeof *channel->page);

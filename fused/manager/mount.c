@@ -297,6 +297,8 @@ void mount_free(Mount *mount) {
         }
         for (size_t i = 0; i < ELEMENTSOF(mount->charges); i++)
                 quota_charge_release(&mount->charges[i]);
+        quota_charge_release(&mount->backing_charge);
+        quota_charge_release(&mount->backing_worker_charge);
         mount->policy = policy_unref(mount->policy);
         free(mount->failure);
         *mount->previous = mount->next;
@@ -430,6 +432,7 @@ int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd, int
         r = charge(mount, policy_table(manager->policy), /* enforce= */ false, &outcome);
         if (r >= 0 && fd >= 0)
                 r = server_log_new(manager->event, TAKE_FD(fd), record->mount_id, mount_type_name(mount), &mount->log);
+        mount_charge_backings(mount, record->n_backings);
         if (r >= 0 && channel >= 0)
                 r = mount_take_channel(mount, TAKE_FD(channel));
         if (r < 0) {

@@ -49,6 +49,8 @@ struct Mount {
         Service *service;        /* owned: the conversation with the server */
         Channel *channel;        /* owned: the server's second channel, if it has asked for it */
         BrokerCall *channel_call; /* borrowed: what is asked for over it */
+        uint32_t channel_command; /* likewise */
+        QuotaCharge backing_charge, backing_worker_charge;
         ServerLog *log;          /* owned */
         MountWaiter *client;     /* owned: who asked for the mount, until it is live */
         const void *prepared_by; /* hand-over caller, until it is live: the connection without which it is cancelled; not to be followed */

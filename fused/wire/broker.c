@@ -21,6 +21,9 @@ static const struct {
         [BROKER_QUERY] = {"query", 0},
         [BROKER_CHANNEL] = {"channel", 0},
         [BROKER_CLONE] = {"clone", sizeof(BrokerClone)},
+        [BROKER_BACKING_SOCKET] = {"backing-socket", sizeof(BrokerBacking)},
+        [BROKER_BACKING_OPEN] = {"backing-open", sizeof(BrokerBacking)},
+        [BROKER_BACKING_CLOSE] = {"backing-close", sizeof(BrokerBacking)},
         [BROKER_EXPLAIN] = {"explain", sizeof(BrokerExplain)},
 };
 
@@ -128,6 +131,9 @@ int broker_request_validate(const BrokerRequest *request, size_t size) {
         case BROKER_QUERY:
         case BROKER_CHANNEL:
         case BROKER_CLONE:
+        case BROKER_BACKING_SOCKET:
+        case BROKER_BACKING_OPEN: /* what is in value is for the kernel to say */
+        case BROKER_BACKING_CLOSE:
         case _BROKER_OPERATION_MAX:
         case _BROKER_OPERATION_INVALID:
                 break;

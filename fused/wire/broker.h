@@ -27,6 +27,9 @@ typedef enum BrokerOperation {
         BROKER_QUERY,     /* numbers for status */
         BROKER_CHANNEL,   /* make the server's second channel and send it its end. Reply fd: the manager's (hand-over service) */
         BROKER_CLONE,     /* send another descriptor of the FUSE device over that channel, as its answer. -ENFILE: no more for the type */
+        BROKER_BACKING_SOCKET, /* start the mount's worker for backing files; its socket goes to the server as its answer */
+        BROKER_BACKING_OPEN,   /* register the file that the server has sent to that worker. Reply: value. -EDQUOT: no more for this type */
+        BROKER_BACKING_CLOSE,  /* value: the id */
         BROKER_EXPLAIN,   /* the decision of CREATE without its effects. fds: caller, [source] */
         _BROKER_OPERATION_MAX,
         _BROKER_OPERATION_INVALID = -EINVAL,
@@ -86,6 +89,12 @@ typedef struct BrokerClone {
         uint64_t channel_serial; /* of the server's request, echoed to it */
 } BrokerClone;
 
+typedef struct BrokerBacking {
+        uint64_t channel_serial; /* of the server's request: what its message to the worker begins with */
+        uint32_t value;          /* OPEN: ChannelBacking; CLOSE: the id */
+        uint32_t reserved;
+} BrokerBacking;
+
 typedef enum BrokerEndHow {
         BROKER_END_UNMOUNT, /* umount; -EBUSY leaves everything as it was */
         BROKER_END_LAZY,    /* detach now; the server goes when the last user has left or after the stop deadline */
@@ -122,6 +131,7 @@ typedef struct BrokerRequest {
                 BrokerMount mount;
                 BrokerEnd end;
                 BrokerClone clone;
+                BrokerBacking backing;
                 BrokerExplain explain;
         };
 } BrokerRequest;
@@ -154,7 +164,7 @@ typedef struct BrokerRecord {
         uint64_t mount_ns_inode; /* of the caller's mount namespace, 0: the broker's. Only a name: nothing keeps it alive */
         uint64_t mount_ns_id;    /* never given twice; 0 before Linux 6.11 */
         int32_t owner_pid;       /* what the mount ends with, in the broker's pid namespace, 0: nothing; for display only */
-        uint32_t reserved;
+        uint32_t n_backings;     /* files registered with the kernel at the moment */
         char cgroup[128];        /* display: where limits are held, "" if nowhere */
         char source_name[BROKER_NAME_MAX];
         char mountpoint_name[BROKER_NAME_MAX];
@@ -193,6 +203,8 @@ typedef struct BrokerReply {
                 BrokerRecord record; /* CREATE, SPAWN, MOUNT */
                 BrokerQueryReply query;
         };
+        uint32_t value;     /* BACKING_OPEN: the kernel's id */
+        uint32_t n_backings;/* BACKING_OPEN, BACKING_CLOSE: how many there are now */
 } BrokerReply;
 
 typedef enum BrokerStage {

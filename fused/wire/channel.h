@@ -17,11 +17,13 @@
 typedef enum ChannelCommand {
         CHANNEL_CLONE,         /* another descriptor of the FUSE device. Reply fds: it. -ENFILE: no more for this type */
         CHANNEL_STATISTICS,    /* Reply fds: a sealed memfd of sizeof(ChannelStatistics), which the server writes to from then on */
-        CHANNEL_BACKING_OPEN,  /* value: enum ChannelBacking. Reply value: the kernel's id */
+        CHANNEL_BACKING_OPEN,  /* value: enum ChannelBacking. Reply value: the kernel's id. The file has been sent over the socket of
+                                * BACKING_SOCKET before, in a message of this request's serial (8 bytes) and the one descriptor */
         CHANNEL_BACKING_CLOSE, /* value: the id */
         CHANNEL_PROGRAM,       /* load the program of that name with these tables. Reply fds: program, then each table in the order asked;
                                 * value: 1 if it is attached to the connection for the kernel engine */
         CHANNEL_PROGRAM_ATTACH,/* the tables are filled: bind the program's struct_ops form to this connection (kernel engine). value: 0 */
+        CHANNEL_BACKING_SOCKET,/* Reply fds: a SOCK_SEQPACKET socket for files, whose other end only a worker of this mount has. -EALREADY: once */
         _CHANNEL_COMMAND_MAX,
 } ChannelCommand;
 

@@ -27,6 +27,8 @@ void mount_spawn(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_send_file(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_channel(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_clone(Mount *mount, const BrokerRequest *request) { n_handled++; }
+void mount_backing_socket(Mount *mount, const BrokerRequest *request) { n_handled++; }
+void mount_backing(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_do(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_query(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_request_end(Mount *mount, const BrokerRequest *request) { n_handled++; }
@@ -82,6 +84,11 @@ static const char *const permitted[_BROKER_OPERATION_MAX][2] = {
         [BROKER_MOUNT] = {"--x--", "-x---"},
         [BROKER_END] = {"xxxxx", "xxxxx"},
         [BROKER_QUERY] = {"xxxxx", "xxxxx"},
+        [BROKER_CHANNEL] = {"--x--", "--x--"},
+        [BROKER_CLONE] = {"---xx", "---xx"},
+        [BROKER_BACKING_SOCKET] = {"---xx", "---xx"},
+        [BROKER_BACKING_OPEN] = {"---xx", "---xx"},
+        [BROKER_BACKING_CLOSE] = {"---xx", "---xx"},
 };
 
 static void test_each_operation_in_each_state(void **state) {
