@@ -8,10 +8,15 @@
 #include "mirror/mirror.h"
 
 static void reply_open(fuse_req_t req, Node *node, int fd, struct fuse_file_info *fi) {
+        int r;
+
         fi->fh = (uint64_t) fd;
         fi->direct_io = (fi->flags & O_DIRECT) != 0;
         node_opened(node, fd); /* before the reply: its release may follow at once */
-        if (fuse_reply_open(req, fi) == -ENOENT) { /* interrupted: there will be no release */
+        if (!passthrough_reply_open(req, node, fd, fi, &r))
+                r = fuse_reply_open(req, fi);
+        if (r == -ENOENT) { /* interrupted: there will be no release */
+                passthrough_closed(node);
                 node_closing(node, fd);
                 (void) fd_close(fd);
         }
@@ -61,7 +66,10 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         fi->fh = (uint64_t) fd;
         fi->direct_io = (fi->flags & O_DIRECT) != 0;
         node_opened(node_of(entry.ino), fd);
-        if (fuse_reply_create(req, &entry, fi) == -ENOENT) {
+        if (!passthrough_reply_create(req, node_of(entry.ino), fd, &entry, fi, &r))
+                r = fuse_reply_create(req, &entry, fi);
+        if (r == -ENOENT) {
+                passthrough_closed(node_of(entry.ino));
                 node_closing(node_of(entry.ino), fd);
                 node_forget(node_of(entry.ino), 1);
         } else
@@ -101,6 +109,7 @@ static void on_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi) {
 }
 
 static void on_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi) {
+        passthrough_closed(node_of(id));
         node_closing(node_of(id), (int) fi->fh);
         (void) fd_close((int) fi->fh);
         fuse_reply_err(req, 0);

@@ -11,6 +11,7 @@
 #include "base/sanitizer.h"
 #include "mirror/mirror.h"
 #include "fused-server.h"
+#include "session/session.h"
 
 #define THREADS_MAX 8
 #define FILES_RESERVED 64 /* descriptors that are no nodes: open files, the session's */
@@ -19,11 +20,13 @@ typedef struct Arguments {
         char *source; /* owned: the path that stands for the tree */
         char *owner;  /* owned */
         double timeout;
+        int passthrough;
 } Arguments;
 
 static const struct fuse_opt option_rows[] = {
         {"owner=%s", offsetof(Arguments, owner), 0},
         {"timeout=%lf", offsetof(Arguments, timeout), 0},
+        {"passthrough", offsetof(Arguments, passthrough), 1},
         FUSE_OPT_END,
 };
 
@@ -46,7 +49,7 @@ static void on_init(void *userdata, struct fuse_conn_info *connection) {
                 connection->want |= FUSE_CAP_ATOMIC_O_TRUNC;
 }
 
-static int receive_tree(struct fuse_service *service, const char *path) {
+static int receive_files(struct fuse_service *service, const char *path, bool passthrough) {
         struct stat st;
         int fd = -EBADF, r;
 
@@ -61,7 +64,10 @@ static int receive_tree(struct fuse_service *service, const char *path) {
         mirror.root.device = st.st_dev;
         mirror.root.inode = st.st_ino;
         mirror.root.n_ref = 1;
-        return S_ISDIR(st.st_mode) ? fuse_service_finish_file_requests(service) : -ENOTDIR;
+        if (!S_ISDIR(st.st_mode))
+                return -ENOTDIR;
+        r = passthrough ? passthrough_start(service) : 0;
+        return r < 0 ? r : fuse_service_finish_file_requests(service);
 }
 
 static void prepare(const Arguments *arguments) {
@@ -105,7 +111,9 @@ static int serve(struct fuse_session *session) {
 static int run(struct fuse_service *service, struct fuse_args *args, Arguments *arguments) {
         struct fuse_lowlevel_ops operations = {.init = on_init};
         struct fuse_cmdline_opts options = {0};
+        const SessionHooks hooks = {.init = passthrough_init};
         struct fuse_session *session = NULL;
+        Session *whole = NULL; /* FUSE_INIT has more in it than libfuse knows; the rest is libfuse's own loop */
         int r;
 
         r = fuse_service_append_args(service, args);
@@ -114,24 +122,27 @@ static int run(struct fuse_service *service, struct fuse_args *args, Arguments *
         if (fuse_opt_parse(args, arguments, option_rows, on_word) < 0 || fuse_service_parse_cmdline_opts(args, &options) < 0)
                 return -EINVAL;
         prepare(arguments);
-        r = arguments->source && options.mountpoint ? receive_tree(service, arguments->source) : -EINVAL;
+        r = arguments->source && options.mountpoint ? receive_files(service, arguments->source, arguments->passthrough) : -EINVAL;
         if (r >= 0) {
                 mirror_name_operations(&operations);
                 mirror_attribute_operations(&operations);
                 mirror_data_operations(&operations);
-                session = fuse_session_new(args, &operations, sizeof operations, NULL);
-                r = session ? 0 : -EINVAL;
+                r = session_new(args, &operations, sizeof operations, NULL, &hooks, NULL, &whole);
         }
+        if (r >= 0)
+                session = session_fuse(whole);
         if (r >= 0)
                 r = fuse_set_signal_handlers(session) == 0 ? fuse_service_session_mount(service, session, S_IFDIR, &options) : -EIO;
         free(options.mountpoint);
         if (r >= 0) {
                 (void) fuse_service_send_goodbye(service, 0);
-                r = serve(session);
+                r = session_start(whole);
+                if (r >= 0)
+                        r = serve(session);
                 fuse_remove_signal_handlers(session);
         }
-        if (session)
-                fuse_session_destroy(session);
+        (void) session_free(whole);
+        passthrough_done();
         return r;
 }
 

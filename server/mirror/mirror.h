@@ -25,6 +25,8 @@ typedef struct Node {
         char *name;        /* owned: last name in parent; NULL for the root */
         struct Node *next; /* of the hash chain */
         struct Node *older, *newer; /* by last lookup */
+        unsigned n_open;   /* with -o passthrough, see passthrough.c: opens that are not released yet */
+        uint32_t backing_id; /* likewise: 0: ordinary */
 } Node;
 
 #define NODE_BUCKETS 4096
@@ -66,6 +68,19 @@ bool node_is(int fd, const Node *node); /* the same file */
 int node_place(Node *node, int *ret_parent_fd, char **ret_name) _must_check_;
 void node_renamed(Node *old_parent, const char *old_name, Node *new_parent, const char *new_name, bool exchange);
 void *node_trim_thread(void *unused);
+
+/* passthrough.c: all without effect unless passthrough_start() was called. _start: while files are requested. _init: a hook of the session. */
+struct fuse_init_in;
+struct fuse_init_out;
+struct fuse_service;
+int passthrough_start(struct fuse_service *service) _must_check_;
+void passthrough_done(void);
+void passthrough_init(void *userdata, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
+/* Replies if the kernel shall do this file's I/O: *ret is what libfuse's reply function says. To be called for each open, and
+ * passthrough_closed() for each release or failed reply. */
+bool passthrough_reply_open(fuse_req_t req, Node *node, int fd, const struct fuse_file_info *fi, int *ret);
+bool passthrough_reply_create(fuse_req_t req, Node *node, int fd, const struct fuse_entry_param *entry, const struct fuse_file_info *fi, int *ret);
+void passthrough_closed(Node *node);
 
 /* attributes.c */
 void show_owner(fuse_req_t req, struct stat *st);

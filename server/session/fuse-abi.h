@@ -13,10 +13,22 @@
 #define ABI_PASSTHROUGH (1ULL << 37)          /* 7.40 */
 #define ABI_FOPEN_PASSTHROUGH (1U << 7)       /* 7.40: fuse_open_out.backing_id is valid */
 
-/* struct fuse_init_out of 7.40: max_stack_depth is the first of the unused words. */
-#define ABI_INIT_MAX_STACK_DEPTH(out) ((out)->unused[0])
-/* struct fuse_open_out of 7.40: backing_id is where padding was. */
-#define ABI_OPEN_BACKING_ID(out) ((out)->padding)
+/* struct fuse_init_out of 7.40 has max_stack_depth in the first of the unused words, struct fuse_open_out backing_id where padding was. By
+ * their places: headers that have them call them by their names. */
+static inline void abi_set_max_stack_depth(struct fuse_init_out *out, uint32_t depth) {
+        __builtin_memcpy((char *) out + 36, &depth, sizeof depth);
+}
+
+static inline uint32_t abi_max_stack_depth(const struct fuse_init_out *out) {
+        uint32_t depth;
+
+        __builtin_memcpy(&depth, (const char *) out + 36, sizeof depth);
+        return depth;
+}
+
+static inline void abi_set_backing_id(struct fuse_open_out *out, uint32_t id) {
+        __builtin_memcpy((char *) out + 12, &id, sizeof id);
+}
 
 #ifndef FUSE_DEV_IOC_MAGIC
 #define FUSE_DEV_IOC_MAGIC 229

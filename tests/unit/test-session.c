@@ -45,7 +45,7 @@ static void hook_init(void *userdata, const struct fuse_init_in *in, uint64_t of
         w->offered = offered;
         out->flags2 |= (uint32_t) (ABI_PASSTHROUGH >> 32);
         out->flags |= FUSE_INIT_EXT;
-        ABI_INIT_MAX_STACK_DEPTH(out) = 1;
+        abi_set_max_stack_depth(out, 1);
 }
 
 static SessionTaken hook_request(void *userdata, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
@@ -122,7 +122,7 @@ static void start(void) {
         assert_true(out.max_write >= 131072);
         assert_false(out.flags & FUSE_DO_READDIRPLUS); /* what the server said to libfuse counts... */
         assert_true(out.flags2 & (uint32_t) (ABI_PASSTHROUGH >> 32)); /* ...and what libfuse does not know is there */
-        assert_int_equal(ABI_INIT_MAX_STACK_DEPTH(&out), 1);
+        assert_int_equal(abi_max_stack_depth(&out), 1);
         assert_true(world.offered & ABI_PASSTHROUGH);
         assert_int_equal(world.n_init, 1);
         char rest;
