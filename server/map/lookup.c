@@ -12,6 +12,22 @@ MapDevice *map_device(struct fused_map *map, uint32_t number) {
         return number >= 1 && number <= map->n_devices ? &map->devices[number - 1] : NULL;
 }
 
+uint32_t map_number(const struct fused_map *map, uint32_t cookie) {
+        for (uint32_t i = 0; i < map->n_devices; i++)
+                if (map->devices[i].cookie == cookie)
+                        return i + 1;
+        return cookie ? UINT32_MAX : 0;
+}
+
+int map_complain(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, const char *who, const char *rule) {
+        map_count(&map->statistics->bad_mappings, 1);
+        if (atomic_fetch_add(&map->n_complaints, 1) == 0)
+                map_log(map, "bad mapping from the %s for node %" PRIu64 ": %s (offset %" PRIu64 ", length %" PRIu64 ", address %" PRIu64
+                             ", type %u, device %u); further ones are counted only", who, file->nodeid, rule, mapping->offset,
+                        mapping->length, mapping->addr, (unsigned) mapping->type, (unsigned) mapping->dev);
+        return -EUCLEAN;
+}
+
 int map_check(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, bool write, bool upsert, uint64_t pos,
               const char *who) {
         const MapDevice *device;
@@ -27,17 +43,8 @@ int map_check(struct fused_map *map, const MapFile *file, const struct fused_map
                         rule = "address past the end of the device";
                 else if (mapping->addr % device->sector != 0)
                         rule = "address within a sector of the device";
-                if (rule)
-                        r = -EUCLEAN;
         }
-        if (r < 0) {
-                map_count(&map->statistics->bad_mappings, 1);
-                if (atomic_fetch_add(&map->n_complaints, 1) == 0)
-                        map_log(map, "bad mapping from the %s for node %" PRIu64 ": %s (offset %" PRIu64 ", length %" PRIu64 ", address %" PRIu64
-                                     ", type %u, device %u); further ones are counted only", who, file->nodeid, rule, mapping->offset,
-                                mapping->length, mapping->addr, (unsigned) mapping->type, (unsigned) mapping->dev);
-        }
-        return r;
+        return rule ? map_complain(map, file, mapping, who, rule) : r;
 }
 
 /* ---- the three steps ------------------------------------------------------------------------------------------------ */
@@ -70,10 +77,13 @@ static bool ask_program(struct fused_map *map, MapFile *file, const struct fused
         struct fused_program_call call = {
                 .nodeid = request->nodeid, .pos = request->pos, .count = request->count, .opflags = request->opflags};
 
-        if (!map->program || !atomic_load_explicit(&file->has_program, memory_order_acquire) || !map_program_run(map->program, &call))
+        if (!map->program || map->program_attached || !atomic_load_explicit(&file->has_program, memory_order_acquire) ||
+            !map_program_run(map->program, &call))
                 return false;
         *read = call.read;
         *write = call.write;
+        read->dev = map_number(map, read->dev); /* its tables have cookies */
+        write->dev = map_number(map, write->dev);
         return true;
 }
 
@@ -95,6 +105,19 @@ static int check_both(struct fused_map *map, MapFile *file, uint64_t pos, const 
         return r < 0 ? r : map_check(map, file, write, /* write= */ true, /* upsert= */ false, pos, who);
 }
 
+int map_ask(struct fused_map *map, MapFile *file, const struct fused_map_request *request, struct fused_mapping *ret_read,
+            struct fused_mapping *ret_write) {
+        int r;
+
+        if (ask_program(map, file, request, ret_read, ret_write)) {
+                map_count(&map->statistics->answered_by_program, 1);
+                return check_both(map, file, request->pos, ret_read, ret_write, "program");
+        }
+        map_count(&map->statistics->answered_by_server, 1);
+        r = ask_server(map, request, ret_read, ret_write);
+        return r < 0 ? r : check_both(map, file, request->pos, ret_read, ret_write, "server");
+}
+
 int map_lookup(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t count, uint32_t opflags,
                struct fused_mapping *ret_read, struct fused_mapping *ret_write) {
         const struct fused_map_request request = {
@@ -106,15 +129,7 @@ int map_lookup(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t coun
                         map_count(&map->statistics->answered_by_cache, 1);
                         return 0;
                 }
-                if (ask_program(map, file, &request, ret_read, ret_write)) {
-                        map_count(&map->statistics->answered_by_program, 1);
-                        r = check_both(map, file, pos, ret_read, ret_write, "program");
-                } else {
-                        map_count(&map->statistics->answered_by_server, 1);
-                        r = ask_server(map, &request, ret_read, ret_write);
-                        if (r >= 0)
-                                r = check_both(map, file, pos, ret_read, ret_write, "server");
-                }
+                r = map_ask(map, file, &request, ret_read, ret_write);
                 if (r < 0 || ret_read->type != FUSED_MAPPING_RETRY_CACHE)
                         return r;
         }
@@ -172,10 +187,10 @@ void map_show_cache(struct fused_map *map) {
         map->statistics->cache_evicted = facts.n_evicted;
 }
 
-static void raise_to(_Atomic uint64_t *value, uint64_t to) {
-        uint64_t now = atomic_load(value);
+void map_raise(_Atomic uint64_t *size, uint64_t to) {
+        uint64_t now = atomic_load(size);
 
-        while (now < to && !atomic_compare_exchange_weak(value, &now, to))
+        while (now < to && !atomic_compare_exchange_weak(size, &now, to))
                 ;
 }
 
@@ -203,6 +218,6 @@ int map_ioend(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t writt
         }
         r = map->operations.ioend(map->userdata, &ioend, &size);
         if (r >= 0 && error == 0)
-                raise_to(&file->disk_size, size);
+                map_raise(&file->disk_size, size);
         return error < 0 ? error : r;
 }

@@ -2,6 +2,7 @@
 /* One mount of a server that maps: made, mounted, served, freed. See fused-map.h and map.h. */
 
 #define FUSE_USE_VERSION 312
+#include "map/kernel.h"
 #include "map/user.h"
 #include "service-private.h"
 
@@ -31,6 +32,8 @@ void map_log(struct fused_map *map, const char *format, ...) {
 static void on_init(void *userdata, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
         struct fused_map *map = userdata;
 
+        map->reason = map_kernel_refusal(map, in, offered);
+        map->engine = map->reason == CHANNEL_REASON_NONE ? &map_kernel_engine : &map_user_engine;
         map->engine->init(map, in, offered, out);
         map->statistics->engine = map->engine->number;
         map->statistics->reason = map->reason;
@@ -74,7 +77,6 @@ static int make_parts(struct fused_map *map, const struct fuse_args *args, const
                 if (r < 0)
                         map->channel = NULL; /* another helper than fused */
         }
-        map->reason = map->channel ? CHANNEL_REASON_NO_IOMAP : CHANNEL_REASON_NO_CHANNEL;
         r = channel_statistics(map->channel, &map->statistics);
         if (r >= 0)
                 r = map_files_new(&map->files);
@@ -98,7 +100,7 @@ int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_a
                 return -ENOMEM;
         *map = (struct fused_map){
                 .service = sf, .operations = *operations, .config = *config, .userdata = userdata, .engine = &map_user_engine,
-                .caretaker_fd = -EBADF};
+                .kernel_calls = &map_kernel_calls, .caretaker_fd = -EBADF};
         if (map->config.max_bytes == 0)
                 map->config.max_bytes = INT64_MAX;
         if (map->config.cache_bytes == 0)

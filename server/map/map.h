@@ -23,6 +23,7 @@ typedef struct MapEngine MapEngine;
 typedef struct MapFile MapFile;
 typedef struct MapFiles MapFiles;
 typedef struct MapProgram MapProgram;
+typedef struct MapKernelCalls MapKernelCalls;
 
 #define MAP_DEVICES_MAX FUSED_PROGRAM_DEVICES_MAX
 
@@ -52,6 +53,11 @@ struct fused_map {
         MapFiles *files;              /* owned */
         MappingPool *pool;            /* owned */
         MapProgram *program;          /* owned; set once, before requests are served */
+        bool program_attached;        /* the kernel runs it */
+        const MapKernelCalls *kernel_calls; /* kernel.h */
+        void *kernel_userdata;        /* whoever has put other calls there */
+        bool decided;                 /* the kernel engine has heard the kernel's word on it */
+        int start_error;              /* what start() has said then */
         atomic_uint n_complaints;
         pthread_t caretaker;
         int caretaker_fd;             /* owned: readable when it is to end; negative: it does not run */
@@ -76,6 +82,9 @@ struct MapEngine {
         void (*done)(struct fused_map *map);
 };
 extern const MapEngine map_user_engine;
+extern const MapEngine map_kernel_engine;
+/* Why the kernel engine is out of the question after what FUSE_INIT says, or NONE. */
+ChannelEngineReason map_kernel_refusal(const struct fused_map *map, const struct fuse_init_in *in, uint64_t offered);
 
 /* ---- files ---------------------------------------------------------------------------------------------------------- */
 
@@ -91,6 +100,8 @@ struct MapFile {
         pthread_mutex_t make_lock;
         pthread_rwlock_t io; /* shared: whole blocks are moved; exclusive: parts of blocks, truncation, allocation by request */
         atomic_bool has_program;
+        atomic_bool kernel_caches; /* kernel engine: it has taken a mapping of this file into its cache */
+        atomic_bool ordinary;      /* kernel engine: the kernel takes it for a file that is not mapped */
 };
 
 int map_files_new(MapFiles **ret) _must_check_;
@@ -111,7 +122,14 @@ int map_lookup(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t coun
 /* Rules and devices, for one half. Counts and logs (once) what breaks them. pos: UINT64_MAX for none. */
 int map_check(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, bool write, bool upsert, uint64_t pos,
               const char *who) _must_check_;
+/* The same without the cache. */
+int map_ask(struct fused_map *map, MapFile *file, const struct fused_map_request *request, struct fused_mapping *ret_read,
+            struct fused_mapping *ret_write) _must_check_;
+/* Counts, logs the first, returns -EUCLEAN. */
+int map_complain(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, const char *who, const char *rule) _must_check_;
 MapDevice *map_device(struct fused_map *map, uint32_t number); /* NULL: none */
+uint32_t map_number(const struct fused_map *map, uint32_t cookie); /* 0 for 0; UINT32_MAX: no such device */
+void map_raise(_Atomic uint64_t *size, uint64_t to); /* never less than it was */
 int map_ioend(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t written, uint32_t flags, int error,
               const struct fused_mapping *mapping) _must_check_;
 int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) _must_check_;

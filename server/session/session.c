@@ -208,6 +208,20 @@ static int receive(SessionThread *thread) {
         return 0;
 }
 
+int session_serve_one(Session *session) {
+        SessionThread *thread = &session->threads[0];
+        int r;
+
+        do
+                r = receive(thread);
+        while (r == -EINTR && !session->stop);
+        if (r < 0)
+                return r;
+        if (dispatch(thread))
+                session->hooks.flush(session->userdata, thread);
+        return 0;
+}
+
 static bool worth_trying(SessionThread *thread) {
         if (thread->n_alone < ALONE_MANY)
                 return true;

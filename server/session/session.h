@@ -51,6 +51,8 @@ struct fuse_session *session_fuse(Session *session);
 int session_add_clone(Session *session, int fd) _must_check_;
 /* Answers FUSE_INIT. Waits for it as long as the mount takes. */
 int session_start(Session *session) _must_check_;
+/* Within SessionHooks.started(): waits for one request, on the first descriptor, and does it. -ENODEV: the mount is gone. */
+int session_serve_one(Session *session) _must_check_;
 /* Serves on all descriptors with at least one, at most n_threads threads, until the mount is gone (0) or a signal came (0). */
 int session_serve(Session *session, unsigned n_threads) _must_check_;
 unsigned session_n_threads(const Session *session);
