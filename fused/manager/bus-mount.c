@@ -143,8 +143,8 @@ static int append_limits(sd_bus_message *reply, const char *key, const MountView
                 return bus_append_entry(reply, key, "a{st}", 0);
         return bus_append_entry(reply, key, "a{st}", 9, "memory", type->max_memory, "processes", (uint64_t) type->max_processes,
                                 "open-files", (uint64_t) type->max_open_files, "backing-files", (uint64_t) type->max_backings,
-                                "cpu-percent", type->max_cpu_percent, "oom-score", (uint64_t) type->oom_score, "start-usec", type->start_usec, "init-usec", type->init_usec,
-                                "stop-usec", type->stop_usec);
+                                "cpu-percent", type->max_cpu_percent, "oom-score", (uint64_t) type->oom_score,
+                                "start-usec", type->start_usec, "init-usec", type->init_usec, "stop-usec", type->stop_usec);
 }
 
 static int append_hand_over(sd_bus_message *reply, const char *key, const MountView *v) {
