@@ -46,6 +46,26 @@ static const struct {
         {{"mount_processes", "gauge", "Processes in the server's cgroup."}, "processes", 1, true},
         {{"mount_fds", "gauge", "Descriptors that the supervisor holds for the mount."}, "fds", 1, false},
         {{"mount_uptime_seconds", "gauge", "Time since the mount became live."}, "uptime-usec", 1e-6, false},
+        {{"mount_backing_files", "gauge", "Files that the kernel reads and writes for the server."}, "backing-files", 1, false},
+};
+
+/* Of servers that map, as they count themselves: rows of one family stand together. */
+static const struct {
+        Family family;
+        const char *key;   /* in "mapping" */
+        const char *label; /* NULL: none */
+        const char *value;
+} mapping_rows[] = {
+        {{"mount_lookups_total", "counter", "Mappings that were asked for, by who knew them."}, "answered-by-cache", "by", "cache"},
+        {{"mount_lookups_total", NULL, NULL}, "answered-by-program", "by", "program"},
+        {{"mount_lookups_total", NULL, NULL}, "answered-by-server", "by", "server"},
+        {{"mount_bad_mappings_total", "counter", "Mappings that broke the rules and were refused."}, "bad-mappings", NULL, NULL},
+        {{"mount_mapping_cache_bytes", "gauge", "Memory of the mapping cache."}, "cache-bytes", NULL, NULL},
+        {{"mount_mapping_cache_limit_bytes", "gauge", "What the mapping cache may use."}, "cache-limit", NULL, NULL},
+        {{"mount_mapping_cache_mappings", "gauge", "Mappings in the cache."}, "cache-mappings", NULL, NULL},
+        {{"mount_mapping_cache_evicted_total", "counter", "Mappings that had to leave the cache."}, "cache-evicted", NULL, NULL},
+        {{"mount_device_bytes_total", "counter", "Data that the server has moved from and to devices."}, "bytes-read", "direction", "read"},
+        {{"mount_device_bytes_total", NULL, NULL}, "bytes-written", "direction", "written"},
 };
 
 static void print_mount_labels(json_object *mount) {
@@ -84,6 +104,23 @@ static void print_starts(json_object *mounts) {
         }
 }
 
+static void print_mappings(json_object *mounts) {
+        for (size_t k = 0; k < ELEMENTSOF(mapping_rows); k++) {
+                if (mapping_rows[k].family.type)
+                        begin(&mapping_rows[k].family);
+                for (size_t i = 0; i < json_object_array_length(mounts); i++) {
+                        json_object *mount = json_object_array_get_idx(mounts, i), *mapping;
+                        if (!*text_of(mount, "engine") || !json_object_object_get_ex(mount, "mapping", &mapping))
+                                continue;
+                        printf("fused_%s", mapping_rows[k].family.name);
+                        print_mount_labels(mount);
+                        if (mapping_rows[k].label)
+                                print_label(mapping_rows[k].label, mapping_rows[k].value, false);
+                        printf("} %.15g\n", (double) number_of(mapping, mapping_rows[k].key));
+                }
+        }
+}
+
 static void print_mounts(json_object *mounts) {
         print_states(mounts);
         print_starts(mounts);
@@ -99,6 +136,7 @@ static void print_mounts(json_object *mounts) {
                         printf("} %.15g\n", (double) value * mount_rows[k].scale);
                 }
         }
+        print_mappings(mounts);
 }
 
 /* ---- types ---------------------------------------------------------------------------------------------------------- */

@@ -39,6 +39,12 @@ assert_equal "$(mapping_of "$id" threads)" 4 "threads with a descriptor each"
 exercise "$T/twin"
 [ "$(mapping_of "$id" answered-by-server)" -gt 40 ] || fail "nobody was asked"
 fusectl status "$id" | grep -q 'lookups *.*by the server' || fail "status says nothing of lookups"
+fusectl metrics >"$T/metrics"
+/usr/bin/python3 "$TOP/tests/lib/prometheus.py" "$T/metrics" >"$T/metrics.json"
+value() { json "[int(v) for n, l, v in d if n == 'fused_mount_$1' and all(l.get(k) == x for k, x in ($2).items())]" <"$T/metrics.json"; }
+assert_equal "$(value lookups_total "{'by': 'server'}")" "[$(mapping_of "$id" answered-by-server)]" "lookups in the metrics"
+assert_equal "$(value device_bytes_total "{'direction': 'read'}")" "[$(mapping_of "$id" bytes-read)]" "bytes in the metrics"
+assert_equal "$(value bad_mappings_total "{}")" "[0]" "bad mappings in the metrics"
 fusectl umount "$T/mnt"
 cmp "$T/image" "$T/twin" || fail "the image is not what was written"
 
