@@ -15,11 +15,13 @@
 #include "session/session.h"
 
 #define WORTHWHILE_BYTES (64U << 10) /* smaller files are read in fewer round trips than it takes to register them */
+#define SKIP_MANY 64 /* opens, unless a file is given back before */
 
 static struct {
         pthread_mutex_t lock; /* of n_open and backing_id of all nodes; held while one is registered */
         Channel *channel;     /* owned; NULL: not wanted, or not to be had */
         bool agreed;          /* with the kernel */
+        unsigned n_skip;      /* opens to go before it is tried again: there were too many */
 } passthrough = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void passthrough_init(void *userdata, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
@@ -58,7 +60,15 @@ static uint32_t enter(Node *node, int fd, int flags) {
         r = channel_backing_open(passthrough.channel, both_fd >= 0 ? both_fd : fd, CHANNEL_BACKING_PASSTHROUGH, &id);
         if (r == -ETIMEDOUT || r == -ECONNRESET || r == -EPIPE || r == -EOPNOTSUPP || r == -EPERM || r == -ENOTCONN)
                 passthrough.agreed = false; /* for good: do without */
+        if (r == -EDQUOT || r == -ENOBUFS)
+                passthrough.n_skip = SKIP_MANY;
         return r < 0 ? 0 : id;
+}
+
+static bool worth_asking(void) {
+        if (passthrough.n_skip > 0)
+                passthrough.n_skip--;
+        return passthrough.agreed && passthrough.n_skip == 0;
 }
 
 static bool worthwhile(int fd, int flags) {
@@ -72,7 +82,7 @@ static uint32_t opened(Node *node, int fd, int flags) {
 
         (void) pthread_mutex_lock(&passthrough.lock);
         if (node->n_open++ == 0)
-                node->backing_id = passthrough.agreed && worthwhile(fd, flags) ? enter(node, fd, flags) : 0;
+                node->backing_id = worth_asking() && worthwhile(fd, flags) ? enter(node, fd, flags) : 0;
         id = node->backing_id;
         (void) pthread_mutex_unlock(&passthrough.lock);
         return id;
@@ -85,6 +95,7 @@ void passthrough_closed(Node *node) {
         if (--node->n_open == 0 && node->backing_id != 0) {
                 (void) channel_backing_close(passthrough.channel, node->backing_id);
                 node->backing_id = 0;
+                passthrough.n_skip = 0;
         }
         (void) pthread_mutex_unlock(&passthrough.lock);
 }

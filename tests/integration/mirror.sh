@@ -24,6 +24,14 @@ cmp "$T/tree/big" "$T/tree/copy"
 [ ! -e "$T/tree/dir0/deep/deeper" ] || fail "rmdir did nothing"
 [ "$(find "$T/tree" ! -uid $ALICE | wc -l)" -eq 0 ] || fail "files that are not the caller's: $(find "$T/tree" ! -uid $ALICE)"
 
+say "who writes to a program takes its privilege away"
+for step in 'echo x >>program' 'truncate -s 1 program' 'cat /dev/null >program'; do
+        install -m 6755 -o $ALICE -g $ALICE /dev/null "$T/tree/program"
+        as_user $ALICE bash -euc "cd '$T/mnt'; $step"
+        assert_equal "$(stat -c %a "$T/tree/program")" 755 "mode after $step"
+done
+as_user $ALICE rm "$T/mnt/program"
+
 say "nobody else comes in, root included"
 ! ls "$T/mnt" >/dev/null 2>&1 || fail "root could list it"
 ! as_user $BOB ls "$T/mnt" >/dev/null 2>&1 || fail "another user could list it"
