@@ -19,9 +19,8 @@ static ChannelRequest good_request(void) {
 }
 
 static ChannelReply good_reply(void) {
-        ChannelReply reply = {.magic = CHANNEL_MAGIC, .command = CHANNEL_PROGRAM, .serial = 7, .error = -ENOENT, .n_tables = 1, .tables = {{.name = "table"}}};
-
-        return reply;
+        return (ChannelReply){.magic = CHANNEL_MAGIC, .command = CHANNEL_PROGRAM, .serial = 7, .error = -ENOENT, .n_tables = 1,
+                              .tables = {{.name = "table"}}};
 }
 
 static int check_request(const ChannelRequest *request) {
