@@ -113,17 +113,39 @@ _fused_inline_ int fused_hole(struct fused_program_call *call, uint64_t offset, 
 
 /* ---- files by node id -------------------------------------------------------------------------------------------------- */
 
-/* A table of files is open addressing: entry 0 says how many slots there are (a power of two), slot i is entry 1 + i, a file is in one of
- * FUSED_PROBES slots from its hash on. The first field of an entry is the node id, 0 if it is free; the server writes it last. */
+/* A table of files is open addressing: entry 0 is the header, slot i is entry 1 + i, a file is in one of FUSED_PROBES slots from its hash on.
+ * The first field of an entry is the node id, 0 if it is free. The server writes it last; it takes a file away by setting it to 0, then
+ * counts that in `changes`, and only then uses the file's entry and what belonged to it for something else. */
 #define FUSED_PROBES 16
 
 struct fused_files_header {
-        uint64_t n_slots;
+        uint64_t n_slots; /* a power of two */
+        uint64_t changes;
 };
+
+/* What was read before it stays before it, on every machine: BPF's one barrier is an atomic operation whose result is used. */
+#ifdef FUSED_NATIVE
+#define _fused_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#else
+#define _fused_fence()                                                          \
+        ({                                                                      \
+                uint64_t _word = 0, _was = __sync_fetch_and_add(&_word, 1);     \
+                __asm__ volatile("" : : "r"(_was) : "memory");                  \
+        })
+#endif
 
 _fused_inline_ uint32_t fused_hash(uint64_t nodeid) {
         return (uint32_t) (nodeid * 0x9e3779b97f4a7c15ULL >> 32);
 }
+
+/* To begin with: how often files have gone from the table. */
+#define fused_since(table)                                                                             \
+        ({                                                                                             \
+                volatile struct fused_files_header *_header = (void *) fused_entry(table, 0);          \
+                uint64_t _changes = _header ? _header->changes : 0;                                    \
+                _fused_fence();                                                                        \
+                _changes;                                                                              \
+        })
 
 /* The entry of that file in table, a struct that begins with uint64_t nodeid, or NULL. */
 #define fused_find(table, value_type, id)                                                              \
@@ -136,17 +158,25 @@ _fused_inline_ uint32_t fused_hash(uint64_t nodeid) {
                                 value_type *_entry = fused_entry(table, 1 + ((_hash + _i) & _mask));   \
                                 if (!_entry)                                                           \
                                         break;                                                         \
-                                if (_entry->nodeid == (id)) {                                          \
+                                if (*(volatile uint64_t *) &_entry->nodeid == (id)) {                  \
                                         _found = _entry;                                               \
                                         break;                                                         \
                                 }                                                                      \
                         }                                                                              \
                 }                                                                                      \
+                _fused_fence();                                                                        \
                 _found;                                                                                \
         })
 
-/* What was answered from the tables holds only if the file is still in them: the server may have used its place for another meanwhile. */
-#define fused_still(file, id, verdict) (*(volatile uint64_t *) &(file)->nodeid == (id) ? (verdict) : FUSED_PROGRAM_FALLBACK)
+/* In the end: what was answered from the tables holds if no file has gone from them meanwhile. Else it may be made of two files. */
+#define fused_still(table, since, verdict)                                                             \
+        ({                                                                                             \
+                int _verdict = (verdict);                                                              \
+                volatile struct fused_files_header *_header;                                           \
+                _fused_fence();                                                                        \
+                _header = (void *) fused_entry(table, 0);                                              \
+                _header && _header->changes == (since) ? _verdict : FUSED_PROGRAM_FALLBACK;            \
+        })
 
 /* For samples: one slot, and the file in it. */
 #define fused_sample_file(table, value_type, id)                                \

@@ -6,13 +6,14 @@
 #include "extents/search.h"
 
 static int extents_begin(struct fused_program_call *call) {
+        uint64_t since = fused_since(files);
         struct extents_file *file = fused_find(files, struct extents_file, call->nodeid);
         int verdict;
 
         if (!file || call->pos >= file->length)
                 return FUSED_PROGRAM_FALLBACK;
         verdict = extents_answer(call, file, extents_search(call->pos, file->first, file->first + file->count, EXTENTS_STEPS));
-        return fused_still(file, call->nodeid, verdict);
+        return fused_still(files, since, verdict);
 }
 
 static int extents_sample(struct fused_sample_call *call) {

@@ -27,6 +27,7 @@ _fused_inline_ struct learned_segment *find_segment(struct extents_file *file, u
 }
 
 static int learned_begin(struct fused_program_call *call) {
+        uint64_t since = fused_since(files);
         struct extents_file *file = fused_find(files, struct extents_file, call->nodeid);
         struct learned_segment *segment;
         uint64_t units, guess;
@@ -43,6 +44,8 @@ static int learned_begin(struct fused_program_call *call) {
                 if (units >= LEARNED_SPAN_MAX)
                         units = LEARNED_SPAN_MAX - 1;
                 guess = segment->base + (units * segment->slope >> 32);
+                if (guess > file->count) /* behind the last extent */
+                        guess = file->count;
                 if (guess > segment->error)
                         low = file->first + (uint32_t) (guess - segment->error);
                 if (guess + segment->error + 2 < file->count)
@@ -51,7 +54,7 @@ static int learned_begin(struct fused_program_call *call) {
                         low = file->first;
         }
         verdict = extents_answer(call, file, extents_search(call->pos, low, high, EXTENTS_STEPS));
-        return fused_still(file, call->nodeid, verdict);
+        return fused_still(files, since, verdict);
 }
 
 static int learned_sample(struct fused_sample_call *call) {

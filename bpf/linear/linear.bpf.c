@@ -7,11 +7,12 @@
 FUSED_TABLE(files, struct linear_file, 1024);
 
 static int linear_begin(struct fused_program_call *call) {
+        uint64_t since = fused_since(files);
         struct linear_file *file = fused_find(files, struct linear_file, call->nodeid);
 
         if (!file || call->pos >= file->length)
                 return FUSED_PROGRAM_FALLBACK;
-        return fused_still(file, call->nodeid, fused_mapped(call, 0, file->length, (uint32_t) file->device, file->addr));
+        return fused_still(files, since, fused_mapped(call, 0, file->length, (uint32_t) file->device, file->addr));
 }
 
 static int linear_sample(struct fused_sample_call *call) {

@@ -7,6 +7,7 @@
 FUSED_TABLE(files, struct stripe_file, 1024);
 
 static int stripe_begin(struct fused_program_call *call) {
+        uint64_t since = fused_since(files);
         struct stripe_file *file = fused_find(files, struct stripe_file, call->nodeid);
         uint64_t chunk, offset, length, row;
         uint32_t shift, n, i;
@@ -24,7 +25,7 @@ static int stripe_begin(struct fused_program_call *call) {
         length = 1ULL << shift;
         if (length > file->length - offset)
                 length = file->length - offset;
-        return fused_still(file, call->nodeid, fused_mapped(call, offset, length, file->device[i], file->first[i] + (row << shift)));
+        return fused_still(files, since, fused_mapped(call, offset, length, file->device[i], file->first[i] + (row << shift)));
 }
 
 static int stripe_sample(struct fused_sample_call *call) {

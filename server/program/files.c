@@ -37,6 +37,15 @@ static uint64_t *find(FilesTable *table, uint64_t nodeid, uint64_t wanted) {
         return NULL;
 }
 
+/* Whoever looks now asks the server; whoever has looked already sees by the count that what it read may be something else by now. */
+static void take_away(FilesTable *table, uint64_t *place) {
+        if (*place == 0)
+                return;
+        __atomic_store_n(place, 0, __ATOMIC_SEQ_CST);
+        __atomic_fetch_add((uint64_t *) table->data + 1, 1, __ATOMIC_SEQ_CST);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); /* and only then is the room used again */
+}
+
 void *files_get(FilesTable *table, uint64_t nodeid) {
         return nodeid == 0 ? NULL : find(table, nodeid, nodeid);
 }
@@ -52,7 +61,7 @@ int files_put(FilesTable *table, const void *entry) {
                 place = find(table, nodeid, 0);
         if (!place)
                 return -ENOSPC;
-        __atomic_store_n(place, 0, __ATOMIC_SEQ_CST); /* whoever looks now asks the server */
+        take_away(table, place);
         memcpy(place + 1, (const char *) entry + sizeof nodeid, table->entry_size - sizeof nodeid);
         __atomic_store_n(place, nodeid, __ATOMIC_RELEASE);
         return 0;
@@ -62,5 +71,5 @@ void files_remove(FilesTable *table, uint64_t nodeid) {
         uint64_t *place = nodeid == 0 ? NULL : find(table, nodeid, nodeid);
 
         if (place)
-                __atomic_store_n(place, 0, __ATOMIC_SEQ_CST);
+                take_away(table, place);
 }

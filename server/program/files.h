@@ -2,9 +2,9 @@
 #pragma once
 
 /* The table of files that mapping programs share (bpf/fused-program.h): open addressing by node id, in memory that the program reads while it is
- * changed. Entry 0 holds the number of slots, a power of two; a file is in one of FILES_PROBES slots from its hash on. An entry begins with
- * the node id, 0 if it is free, which is written last and taken away first: a program sees a whole file or none. One thread changes a table at a
- * time. */
+ * changed. Entry 0 holds the number of slots, a power of two, and how often a file has gone; a file is in one of FILES_PROBES slots from its
+ * hash on. An entry begins with the node id, 0 if it is free, which is written last and taken away first. A program that was reading while a
+ * file went gives no answer, so that it sees a whole file or none. One thread changes a table at a time. */
 
 #include "base/macro.h"
 
