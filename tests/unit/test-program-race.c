@@ -57,7 +57,8 @@ static bool is_right(const struct fused_program_call *call) {
         const struct fused_mapping *m = &call->read;
         uint64_t g = m->length / BLOCK - 1;
 
-        return m->type == FUSED_MAPPING_MAPPED && g < 4 && m->offset % m->length == 0 && m->offset <= call->pos && call->pos - m->offset < m->length &&
+        return m->type == FUSED_MAPPING_MAPPED && g < 4 && m->offset % m->length == 0 && m->offset <= call->pos &&
+               call->pos - m->offset < m->length &&
                m->addr == address(call->nodeid, g, m->offset) && m->dev == 100 + 1 + g % 2;
 }
 
