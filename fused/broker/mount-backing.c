@@ -13,6 +13,11 @@
 
 #define ORDER_USEC (5 * USEC_PER_SEC)
 
+/* Those that its type permits, and its devices if it maps. */
+static uint32_t backings_max(const Mount *mount) {
+        return mount->type->max_backings + (mount->type->device_clones > 0 ? mount->type->slots.count : 0);
+}
+
 static void answer(Mount *mount, int error, uint32_t value) {
         BrokerRequest request = {.operation = mount->backing_operation, .serial = mount->backing_serial, .mount_id = mount->record.mount_id};
         BrokerReply reply = {.error = error, .value = value, .n_backings = mount->record.n_backings};
@@ -99,7 +104,7 @@ static int start_worker(Mount *mount) {
 static int make_socket(Mount *mount) {
         int r;
 
-        if (mount->type->max_backings == 0)
+        if (backings_max(mount) == 0)
                 return -EOPNOTSUPP;
         if (mount->second_fd < 0 || mount->fuse_fd < 0)
                 return -ENOTCONN;
@@ -132,7 +137,7 @@ static int give_order(Mount *mount, const BrokerRequest *request) {
                 return -ENOTCONN;
         if (mount->backing_busy || mount->backing_servers_fd >= 0)
                 return -EBUSY;
-        if (request->operation == BROKER_BACKING_OPEN && mount->record.n_backings >= mount->type->max_backings)
+        if (request->operation == BROKER_BACKING_OPEN && mount->record.n_backings >= backings_max(mount))
                 return -EDQUOT;
         return start_order(mount, request->operation, request->backing.value, request->backing.channel_serial);
 }

@@ -45,6 +45,19 @@ third=$(fusectl mount mirror "$T/source" "$T/mnt3")
 assert_equal "$(cat "$T/mnt3/a")" mirrored
 echo new >"$T/mnt3/b"
 assert_equal "$(cat "$T/source/b") $(stat -c %u "$T/source/b")" "new 0" "written through the mirror"
+
+say "the kernel does the I/O of a unit's server"
+mkdir "$T/memory" "$T/mnt6"
+mount -t tmpfs none "$T/memory"
+head -c 200000 /dev/urandom >"$T/memory/large"
+fifth=$(fusectl mount mirror "$T/memory" "$T/mnt6" -o passthrough)
+exec {large}<"$T/mnt6/large"
+assert_equal "$(field "$fifth" backing-files)" 1 "backing files"
+cmp "$T/memory/large" "/dev/fd/$large"
+exec {large}<&-
+fusectl umount "$fifth"
+umount "$T/memory"
+
 say "a block device, which fused opens"
 loop=$(losetup -f --show "$T/loop.img" 2>/dev/null || { make_ext4 "$T/loop.img"; losetup -f --show "$T/loop.img"; })
 trap 'losetup -d "$loop" 2>/dev/null || true' EXIT # the host has it
