@@ -119,6 +119,7 @@ int command_status(Context *context, int argc, char **argv) {
                 {"kernel mount id", "kernel-mount-id"},
                 {"descriptors", "fds"},
                 {"engine", "engine", format_engine},
+                {"program", "program"},
                 {"lookups", "mapping", format_lookups},
                 {"mapping cache", "mapping", format_cache},
                 {"backing files", "backing-files"},

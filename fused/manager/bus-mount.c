@@ -72,6 +72,7 @@ TEXT_OF(mountpoint, v->record->mountpoint_name)
 ENTRY_OF(detached, "b", (int) (v->record->flags & BROKER_CREATE_DETACHED))
 ENTRY_OF(uid, "u", v->record->uid)
 ENTRY_OF(gid, "u", v->record->gid)
+TEXT_OF(program, v->mount->program)
 TEXT_OF(server_options, v->record->server_options)
 ENTRY_OF(created, "t", v->record->created_usec)
 ENTRY_OF(live, "t", v->record->live_usec)
@@ -210,6 +211,7 @@ static const struct {
         {"hand-over", append_hand_over},
         {"engine", append_engine},
         {"engine-reason", append_engine_reason},
+        {"program", append_program},
         {"mapping", append_mapping},
         {"backing-files", append_backing_files},
         {"last-event", append_last_event},

@@ -74,6 +74,8 @@ static void on_answered(void *userdata, const BrokerReply *reply, int *fds, size
                 mount_charge_backings(mount, reply->error < 0 ? mount->record.n_backings : reply->n_backings);
         if (mount->channel_command == CHANNEL_BACKING_SOCKET && reply->error < 0 && reply->error != -EALREADY)
                 quota_charge_release(&mount->backing_worker_charge);
+        if (mount->channel_command == CHANNEL_PROGRAM && reply->error >= 0)
+                memcpy(mount->program, mount->asked_program, sizeof mount->program);
         if (mount->channel)
                 channel_done(mount->channel, reply->error, row->answer, reply->value);
 }
@@ -94,6 +96,7 @@ static void hook_ask(void *userdata, const ChannelRequest *request) {
         if (r >= 0) {
                 row->fill(request, &to);
                 mount->channel_command = request->command;
+                memcpy(mount->asked_program, request->name, sizeof mount->asked_program);
                 r = broker_client_call(mount->manager->broker, &to, row->operation, NULL, 0, ANSWER_USEC, on_answered, mount, &mount->channel_call);
         }
         if (r < 0) {

@@ -50,6 +50,8 @@ struct Mount {
         Channel *channel;        /* owned: the server's second channel, if it has asked for it */
         BrokerCall *channel_call; /* borrowed: what is asked for over it */
         uint32_t channel_command; /* likewise */
+        char asked_program[CHANNEL_NAME_MAX]; /* likewise, if that is PROGRAM */
+        char program[CHANNEL_NAME_MAX]; /* loaded for the server; "" if there is none, or nobody knows any more */
         QuotaCharge backing_charge, backing_worker_charge;
         ServerLog *log;          /* owned */
         MountWaiter *client;     /* owned: who asked for the mount, until it is live */
