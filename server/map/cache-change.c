@@ -240,7 +240,14 @@ static int raise_high(Change *c, uint64_t end) {
         int r = change_reserve(c, c->height + 1);
         if (r < 0)
                 return r;
-        change_children(c, c->high_level, at, 1, &(const Child){ end, inner_child(node, LOAD(&node->shape), at) }, 1);
+        NodeIndex child = inner_child(node, LOAD(&node->shape), at);
+        change_children(c, c->high_level, at, 1, &(const Child){ end, child }, 1);
+        for (unsigned level = c->high_level - 1; level > 0; level--) { /* they must not say that they still have it */
+                Node *right = pool_node(c->cache->pool, child);
+                change_touch(c, right);
+                STORE(&right->low, end);
+                child = inner_child(right, LOAD(&right->shape), 0);
+        }
         return 0;
 }
 
@@ -250,7 +257,7 @@ static int change_range(MappingCache *cache, uint64_t start, uint64_t end, const
 
         change_begin(&c, cache);
         change_descend(&c, start);
-        if (c.high >= end) {
+        if (c.high[0] >= end) {
                 r = change_leaf(&c, start, end, insert);
                 change_end(&c);
                 return r;
@@ -259,7 +266,7 @@ static int change_range(MappingCache *cache, uint64_t start, uint64_t end, const
              pos = high) { /* leaf by leaf: readers are not held up for long */
                 change_begin(&c, cache);
                 change_descend(&c, pos);
-                high = c.high;
+                high = c.high[0];
                 r = MIN_OF(r, change_leaf(&c, start, end, NULL)); /* without memory it forgets more, and goes on */
                 change_end(&c);
         }
@@ -267,7 +274,7 @@ static int change_range(MappingCache *cache, uint64_t start, uint64_t end, const
                 return r;
         change_begin(&c, cache);
         change_descend(&c, start);
-        if (c.high < end) {
+        if (c.high[0] < end) {
                 r = raise_high(&c, end);
                 change_end(&c);
                 change_begin(&c, cache);
@@ -306,7 +313,10 @@ static int upsert(MappingCache *cache, Record *r) {
                 if (continues(r, &other) && r->len + after <= most)
                         r->len += after;
         }
-        return change_range(cache, r->start, r->start + r->len, r);
+        cache->last_start = MAX_OF(cache->last_start, r->start);
+        int result = change_range(cache, r->start, r->start + r->len, r);
+        cache_adapt_hints(cache);
+        return result;
 }
 
 static bool kept(uint16_t type) {

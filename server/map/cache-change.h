@@ -16,8 +16,8 @@ typedef struct Change {
         NodeIndex nodes[HEIGHT_MAX];   /* the way down; [0] is the leaf */
         unsigned at[HEIGHT_MAX];       /* the child taken there */
         uint64_t low[HEIGHT_MAX];      /* where the node's range begins, by what its ancestors say */
-        uint64_t high;                 /* where the leaf's range ends; UINT64_MAX: nowhere */
-        unsigned high_level;           /* of the node that says so */
+        uint64_t high[HEIGHT_MAX];     /* and where it ends; UINT64_MAX: nowhere */
+        unsigned high_level;           /* of the node that says where the leaf's ends */
 
         Node *touched[TOUCHED_MAX];
         NodeIndex dropped[TOUCHED_MAX], spare[TOUCHED_MAX];

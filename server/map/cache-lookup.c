@@ -29,62 +29,113 @@ static enum answer find_inline(MappingCache *cache, uint64_t block, enum lookup_
         return unchanged(&cache->version, version) ? answer : ANSWER_AGAIN;
 }
 
-static inline void prefetch_node(const Node *node) {
-        for (unsigned i = 0; i < 6; i++)
+static inline void prefetch_node(const Node *node) { /* the header, and where starts or keys are */
+        for (unsigned i = 0; i < 5; i++)
                 __builtin_prefetch((const unsigned char *) node + i * 64);
 }
 
-/* limit: where the records of the next leaf begin at the earliest, UINT64_MAX: there is no next. */
-static inline enum answer find_leaf(MappingCache *cache, uint64_t block, Node **ret_leaf, uint64_t *ret_version,
-                                    uint64_t *ret_limit) {
+/* From a node above the leaves to one of its children. */
+static inline enum answer go_down(MappingPool *pool, uint64_t block, Node **node, uint64_t *version,
+                                  uint64_t *ret_limit) {
+        uint64_t shape = LOAD(&(*node)->shape);
+        if (shape_count(shape) == 0)
+                return ANSWER_AGAIN;
+        unsigned at = inner_search(*node, shape, block);
+        Node *child = pool_node(pool, inner_child(*node, shape, at));
+        if (!child)
+                return ANSWER_AGAIN;
+        prefetch_node(child);
+        if (ret_limit && at + 1 < shape_count(shape))
+                *ret_limit = LOAD(&(*node)->base) + column_load(*node, shape, COLUMN_KEY, at + 1);
+        if (!unchanged(&(*node)->version, *version))
+                return ANSWER_AGAIN;
+        uint64_t child_version = atomic_load_explicit(&child->version, memory_order_acquire);
+        if (!unchanged(&(*node)->version, *version) || (child_version & 1) != 0 || child_version == 0)
+                return ANSWER_AGAIN;
+        *node = child;
+        *version = child_version;
+        return ANSWER_FOUND;
+}
+
+/* limit: where the records of the next leaf begin at the earliest, UINT64_MAX: there is no next. above: the node
+ * above the leaf, 0: none. */
+static enum answer find_leaf(MappingCache *cache, uint64_t block, Node **ret_leaf, uint64_t *ret_version,
+                             uint64_t *ret_limit, NodeIndex *ret_above) {
         uint64_t root = atomic_load_explicit(&cache->root, memory_order_acquire);
         if (root == 0)
                 return ANSWER_NONE;
         Node *node = pool_node(cache->pool, root_node(root));
-        uint64_t version = atomic_load_explicit(&node->version, memory_order_acquire), limit = UINT64_MAX;
-        if ((version & 1) != 0 || version == 0 || atomic_load_explicit(&cache->root, memory_order_relaxed) != root)
+        uint64_t version = atomic_load_explicit(&node->version, memory_order_acquire);
+        if ((version & 1) != 0 || version == 0 || LOAD(&cache->root) != root)
                 return ANSWER_AGAIN;
 
+        *ret_limit = UINT64_MAX;
+        *ret_above = 0;
         for (unsigned level = root_height(root) - 1; level > 0; level--) {
-                uint64_t shape = LOAD(&node->shape);
-                if (shape_count(shape) == 0)
+                if (level == 2) { /* what comes next is above the leaf */
+                        uint64_t shape = LOAD(&node->shape);
+                        *ret_above = shape_count(shape) == 0
+                                        ? 0
+                                        : inner_child(node, shape, inner_search(node, shape, block));
+                }
+                if (go_down(cache->pool, block, &node, &version, ret_limit) == ANSWER_AGAIN)
                         return ANSWER_AGAIN;
-                unsigned at = inner_search(node, shape, block);
-                Node *child = pool_node(cache->pool, inner_child(node, shape, at));
-                if (!child)
-                        return ANSWER_AGAIN;
-                prefetch_node(child);
-                if (ret_limit && at + 1 < shape_count(shape))
-                        limit = LOAD(&node->base) + column_load(node, shape, COLUMN_KEY, at + 1);
-                uint64_t child_version = atomic_load_explicit(&child->version, memory_order_acquire);
-                if (!unchanged(&node->version, version) || (child_version & 1) != 0 || child_version == 0)
-                        return ANSWER_AGAIN;
-                node = child;
-                version = child_version;
         }
         *ret_leaf = node;
         *ret_version = version;
-        if (ret_limit)
-                *ret_limit = limit;
         return ANSWER_FOUND;
 }
 
+/* NONE: there is no hint, or not a good one. */
+static inline enum answer find_leaf_by_hint(MappingCache *cache, const Hints *hints, uint64_t block, Node **ret_leaf,
+                                            uint64_t *ret_version) {
+        uint64_t part = block >> hints->shift;
+        if (part >= hints->n)
+                return ANSWER_NONE;
+        NodeIndex index = LOAD(&hints->nodes[part]);
+        if (index == 0)
+                return ANSWER_NONE;
+        Node *node = pool_node(cache->pool, index);
+        uint64_t version = atomic_load_explicit(&node->version, memory_order_acquire);
+        if ((version & 1) != 0 || LOAD(&node->owner) != cache || LOAD(&node->level) != 1 || block < LOAD(&node->low) ||
+            block >= LOAD(&node->high))
+                return ANSWER_NONE;
+        if (go_down(cache->pool, block, &node, &version, NULL) == ANSWER_AGAIN)
+                return ANSWER_NONE;
+        *ret_leaf = node;
+        *ret_version = version;
+        return ANSWER_FOUND;
+}
+
+static enum answer find_leaf_from_root(MappingCache *cache, Hints *hints, uint64_t block, Node **ret_leaf,
+                                       uint64_t *ret_version) {
+        uint64_t limit;
+        NodeIndex above;
+        enum answer answer = find_leaf(cache, block, ret_leaf, ret_version, &limit, &above);
+        if (answer == ANSWER_FOUND && hints && above != 0 && block >> hints->shift < hints->n)
+                STORE(&hints->nodes[block >> hints->shift], above);
+        return answer;
+}
+
 static inline enum answer find_at(MappingCache *cache, uint64_t block, Record *ret, Node **ret_leaf) {
+        Hints *hints = atomic_load_explicit(&cache->hints, memory_order_acquire);
         Node *leaf;
         uint64_t version;
-        enum answer answer = find_leaf(cache, block, &leaf, &version, NULL);
 
         *ret_leaf = NULL;
-        if (answer == ANSWER_NONE)
-                return find_inline(cache, block, LOOKUP_AT, ret);
-        if (answer == ANSWER_AGAIN)
-                return answer;
+        if (!hints || find_leaf_by_hint(cache, hints, block, &leaf, &version) != ANSWER_FOUND) {
+                enum answer answer = find_leaf_from_root(cache, hints, block, &leaf, &version);
+                if (answer == ANSWER_NONE)
+                        return find_inline(cache, block, LOOKUP_AT, ret);
+                if (answer == ANSWER_AGAIN)
+                        return answer;
+        }
         uint64_t shape = LOAD(&leaf->shape), base = LOAD(&leaf->base);
+        enum answer answer = ANSWER_NONE;
         if (block >= base && shape_count(shape) > 0) {
                 leaf_record(leaf, shape, column_search(leaf, shape, block - base), ret);
                 answer = block - ret->start < ret->len ? ANSWER_FOUND : ANSWER_NONE;
-        } else
-                answer = ANSWER_NONE;
+        }
         *ret_leaf = leaf;
         return unchanged(&leaf->version, version) ? answer : ANSWER_AGAIN;
 }
@@ -92,9 +143,10 @@ static inline enum answer find_at(MappingCache *cache, uint64_t block, Record *r
 static enum answer find_next(MappingCache *cache, uint64_t block, Record *ret) {
         Node *leaf;
         uint64_t version, limit;
+        NodeIndex above;
 
         for (uint64_t pos = block;; pos = limit) {
-                enum answer answer = find_leaf(cache, pos, &leaf, &version, &limit);
+                enum answer answer = find_leaf(cache, pos, &leaf, &version, &limit, &above);
                 if (answer == ANSWER_NONE)
                         return find_inline(cache, block, LOOKUP_AT_OR_AFTER, ret);
                 if (answer == ANSWER_AGAIN)

@@ -20,7 +20,7 @@
 
 #define NODE_SIZE 1024U
 #define NODE_BODY (NODE_SIZE - 64U)
-#define NODES_PER_CHUNK 2048U
+#define NODES_PER_CHUNK (2097152U / NODE_SIZE)
 #define CHUNK_BYTES ((size_t) NODES_PER_CHUNK * NODE_SIZE)
 #define CHUNKS_MAX 131072U         /* 256 GiB */
 #define CHUNKS_SMALL 4U            /* so many of a pool are made of small pages */
@@ -51,8 +51,14 @@ typedef struct Node {
         _Atomic uint64_t used; /* leaf: pool->now of the last use << 32 | of the one before that was at another time */
         _Atomic uint64_t shape;
         _Atomic uint64_t base;    /* what starts or keys in the body are relative to */
-        _Atomic uint64_t addr_base;
-        _Atomic uint64_t end;     /* leaf: of the last record */
+        union {
+                _Atomic uint64_t addr_base;
+                _Atomic uint64_t low; /* inner: it has what is from here on, at least, */
+        };
+        union {
+                _Atomic uint64_t end;  /* leaf: of the last record */
+                _Atomic uint64_t high; /* and to here */
+        };
         MappingCache *_Atomic owner;
         _Atomic uint32_t kind_base;
         _Atomic uint32_t level;   /* 0: leaf */
@@ -83,11 +89,23 @@ struct MappingPool {
         NodeIndex (*choose)(MappingPool *pool); /* the leaf to be evicted; 0: there is none. Another one in the bench */
 };
 
+/* Of a large tree: which node above the leaves readers have found last for each part of the file. A hint may be
+ * wrong: the node itself says what it has. With it a lookup is two nodes, whatever the height. */
+typedef struct Hints {
+        struct Hints *older; /* readers may still be in it */
+        uint64_t made_for;   /* so many mappings */
+        unsigned shift;      /* blocks to parts */
+        uint32_t n;
+        _Atomic NodeIndex nodes[];
+} Hints;
+
 struct MappingCache {
         _Atomic uint64_t version;      /* as a node's, of root and records */
         _Atomic uint64_t root;         /* node | height << 32; 0: no tree, the records are here */
         _Atomic uint64_t records[INLINE_RECORDS][4]; /* start, len, addr, kind; len 0: none */
         MappingPool *pool;
+        Hints *_Atomic hints;
+        uint64_t last_start;           /* no mapping that was ever there starts after it */
         _Atomic uint64_t n_mappings;
         pthread_mutex_t lock;          /* of whoever changes it */
 };
@@ -123,6 +141,10 @@ void pool_give(MappingPool *pool, NodeIndex index);
 int pool_kind(MappingPool *pool, uint16_t type, uint16_t flags, uint32_t dev, uint32_t *ret);
 void pool_trim(MappingPool *pool); /* pool->evicting is held: packs the nodes into less memory and gives the rest back
                                     */
+
+/* cache-hints.c */
+void cache_adapt_hints(MappingCache *cache); /* cache->lock is held */
+void cache_free_hints(MappingCache *cache);
 
 /* cache-lookup.c */
 enum lookup_how { LOOKUP_AT, LOOKUP_AT_OR_AFTER };

@@ -49,14 +49,15 @@ void change_end(Change *c) {
 }
 
 void change_descend(Change *c, uint64_t block) {
-        uint64_t root = LOAD(&c->cache->root), low = 0;
+        uint64_t root = LOAD(&c->cache->root), low = 0, high = UINT64_MAX;
         NodeIndex index = root_node(root);
 
         c->height = root_height(root);
-        c->high = UINT64_MAX;
+        c->high[0] = UINT64_MAX;
         for (unsigned level = c->height; level-- > 0;) {
                 c->nodes[level] = index;
                 c->low[level] = low;
+                c->high[level] = high;
                 if (level == 0)
                         break;
                 const Node *node = pool_node(c->cache->pool, index);
@@ -65,7 +66,7 @@ void change_descend(Change *c, uint64_t block) {
                 if (at > 0)
                         low = base + column_load(node, shape, COLUMN_KEY, at);
                 if (at + 1 < shape_count(shape)) {
-                        c->high = base + column_load(node, shape, COLUMN_KEY, at + 1);
+                        high = base + column_load(node, shape, COLUMN_KEY, at + 1);
                         c->high_level = level;
                 }
                 c->at[level] = at;
@@ -137,6 +138,12 @@ void change_set_inline(Change *c, const Record *records, unsigned n) {
         }
 }
 
+static void pack(Node *node, const Child *children, unsigned n, uint64_t low, uint64_t high) {
+        inner_pack(node, children, n);
+        STORE(&node->low, low);
+        STORE(&node->high, high);
+}
+
 static void above_root(Change *c, unsigned level, const Child *with, unsigned k) {
         if (k == 0) {
                 change_set_inline(c, NULL, 0);
@@ -145,7 +152,7 @@ static void above_root(Change *c, unsigned level, const Child *with, unsigned k)
                 change_set_root(c, root_make(with[0].node, level));
         else {
                 NodeIndex root = change_new_node(c, level);
-                inner_pack(pool_node(c->cache->pool, root), with, k);
+                pack(pool_node(c->cache->pool, root), with, k, 0, UINT64_MAX);
                 change_set_root(c, root_make(root, level + 1));
         }
 }
@@ -179,7 +186,11 @@ static bool join_inner(Change *c, unsigned level, Child *children, unsigned n) {
         if (inner_capacity(both, n + n_other) < n + n_other)
                 return false;
         change_touch(c, change_node(c, level));
-        inner_pack(change_node(c, level), both, n + n_other);
+        bool last = other_at + 1 == shape_count(shape);
+        uint64_t high = left   ? c->high[level]
+                        : last ? c->high[level + 1]
+                               : LOAD(&parent->base) + column_load(parent, shape, COLUMN_KEY, other_at + 1);
+        pack(change_node(c, level), both, n + n_other, with.key, high);
         change_drop(c, other_index);
         change_children(c, level + 1, MIN_OF(at, other_at), 2, &with, 1);
         return true;
@@ -207,14 +218,14 @@ void change_children(Change *c, unsigned level, unsigned at, unsigned m, const C
                 return;
         change_touch(c, node);
         if (n <= inner_capacity(children, n)) {
-                inner_pack(node, children, n);
+                pack(node, children, n, c->low[level], c->high[level]);
                 return;
         }
         /* In two: halves, but what grows at its end stays full. */
         unsigned left = at + m == before && k < n && inner_capacity(children, n - k) >= n - k ? n - k : n / 2;
         NodeIndex right = change_new_node(c, level);
-        inner_pack(node, children, left);
-        inner_pack(pool_node(c->cache->pool, right), children + left, n - left);
+        pack(node, children, left, c->low[level], children[left].key);
+        pack(pool_node(c->cache->pool, right), children + left, n - left, children[left].key, c->high[level]);
         change_children(c, level + 1, level + 1 == c->height ? 0 : c->at[level + 1], 1,
                         (const Child[]){ { c->low[level], c->nodes[level] }, { children[left].key, right } }, 2);
 }

@@ -26,6 +26,7 @@ MappingCache *mapping_cache_free(MappingCache *cache) {
         if (LOAD(&pool->free_bytes) > 2 * CHUNK_BYTES && LOAD(&pool->free_bytes) > LOAD(&pool->used_bytes))
                 pool_trim(pool);
         pthread_mutex_unlock(&pool->evicting);
+        cache_free_hints(cache);
         pthread_mutex_destroy(&cache->lock);
         free(cache);
         return NULL;

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The mapping cache against a model that is an array of blocks: random changes, then every block and every mapping is compared. */
+/* The mapping cache against a model that is an array of blocks: random changes, then every block and every mapping
+ * is compared. */
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "map/cache-pack.h"
+#include "map/pressure.h"
 
 #define BLOCK 4096U
 
@@ -24,7 +29,8 @@ static uint64_t below(uint64_t n) {
         return rnd() % n;
 }
 
-/* ---- the model -------------------------------------------------------------------------------------------------------- */
+/* ---- the model
+ * -------------------------------------------------------------------------------------------------------- */
 
 typedef struct ModelBlock {
         bool known;
@@ -296,6 +302,215 @@ static void test_limit(void **state) {
         }
 }
 
+/* Readers beside writers that replace, forget and evict. Block b always lies at (b * 3 + version % 4) * 16 + dev, so
+ * that whatever a reader sees can be checked by itself; and half of the blocks are never forgotten, so that they are
+ * always seen where there is no eviction. */
+enum { STRESS_BLOCKS = 30000, STRESS_READERS = 3, STRESS_CACHES = 2 };
+
+typedef struct Stress {
+        MappingPool *pool;
+        MappingCache *caches[STRESS_CACHES];
+        bool evicts;
+        _Atomic bool done;
+        _Atomic uint64_t n_found, n_wrong, n_lost;
+} Stress;
+
+static struct fused_mapping stress_mapping(uint64_t block, unsigned cache, unsigned version) {
+        return (struct fused_mapping){ .offset = block * BLOCK,
+                                       .length = BLOCK,
+                                       .type = FUSED_MAPPING_MAPPED,
+                                       .dev = cache + 1,
+                                       .addr = ((block * 3 + version % 4) * 16 + cache) * BLOCK };
+}
+
+static void *stress_read(void *userdata) {
+        Stress *stress = userdata;
+        uint64_t state = (uint64_t) (uintptr_t) &state | 1;
+        while (!stress->done) {
+                state = state * 6364136223846793005U + 1442695040888963407U;
+                uint64_t block = (state >> 33) % STRESS_BLOCKS;
+                unsigned cache = (state >> 20) % STRESS_CACHES;
+                struct fused_mapping m;
+                if (!mapping_cache_lookup(stress->caches[cache], block * BLOCK, &m)) {
+                        stress->n_lost += block % 2 == 0 && !stress->evicts;
+                        continue;
+                }
+                uint64_t place = m.addr / BLOCK / 16;
+                stress->n_found++;
+                stress->n_wrong += m.offset != block * BLOCK || m.length != BLOCK || m.dev != cache + 1 ||
+                                m.addr / BLOCK % 16 != cache || place < block * 3 || place > block * 3 + 3;
+        }
+        return NULL;
+}
+
+static void *stress_write(void *userdata) {
+        Stress *stress = userdata;
+        uint64_t state = (uint64_t) (uintptr_t) &state | 1;
+        for (unsigned i = 0; !stress->done; i++) {
+                state = state * 6364136223846793005U + 1442695040888963407U;
+                uint64_t block = (state >> 33) % STRESS_BLOCKS;
+                unsigned cache = (state >> 20) % STRESS_CACHES;
+                struct fused_mapping m = stress_mapping(block, cache, i);
+                if (i % 3 == 0 && block % 2 == 1)
+                        (void) mapping_cache_invalidate(stress->caches[cache], m.offset, BLOCK);
+                else if (mapping_cache_upsert(stress->caches[cache], &m) < 0)
+                        stress->n_wrong++;
+                if (i % 4096 == 0) /* nodes are moved, and given back */
+                        (void) mapping_pool_shrink(stress->pool, stress->evicts ? 100000 : UINT64_MAX);
+        }
+        return NULL;
+}
+
+static void test_threads(void **state) {
+        for (unsigned evicts = 0; evicts < 2; evicts++) {
+                Stress stress = { .evicts = evicts };
+                pthread_t readers[STRESS_READERS], writers[2];
+                assert_int_equal(mapping_pool_new(evicts ? 300000 : UINT64_MAX, BLOCK, &stress.pool), 0);
+                for (unsigned cache = 0; cache < STRESS_CACHES; cache++) {
+                        assert_int_equal(mapping_cache_new(stress.pool, &stress.caches[cache]), 0);
+                        for (uint64_t block = 0; block < STRESS_BLOCKS; block++) {
+                                struct fused_mapping m = stress_mapping(block, cache, 0);
+                                assert_int_equal(mapping_cache_upsert(stress.caches[cache], &m), 0);
+                        }
+                }
+                for (unsigned i = 0; i < STRESS_READERS; i++)
+                        assert_int_equal(pthread_create(&readers[i], NULL, stress_read, &stress), 0);
+                for (unsigned i = 0; i < 2; i++)
+                        assert_int_equal(pthread_create(&writers[i], NULL, stress_write, &stress), 0);
+                usleep(1500000);
+                stress.done = true;
+                for (unsigned i = 0; i < STRESS_READERS; i++)
+                        pthread_join(readers[i], NULL);
+                for (unsigned i = 0; i < 2; i++)
+                        pthread_join(writers[i], NULL);
+                assert_int_equal(stress.n_wrong, 0);
+                assert_int_equal(stress.n_lost, 0);
+                assert_true(stress.n_found > 1000);
+                for (unsigned cache = 0; cache < STRESS_CACHES; cache++)
+                        mapping_cache_free(stress.caches[cache]);
+                assert_int_equal(stress.pool->n_taken, 0);
+                assert_int_equal(stress.pool->used_bytes, 0);
+                mapping_pool_free(stress.pool);
+        }
+}
+
+/* Long enough for hints, under a limit and without. */
+static void test_hints(void **state) {
+        enum { N = 400000 };
+        MappingPool *pool;
+        MappingCache *cache;
+        struct fused_mapping m;
+        assert_int_equal(mapping_pool_new(UINT64_MAX, BLOCK, &pool), 0);
+        assert_int_equal(mapping_cache_new(pool, &cache), 0);
+        for (uint64_t k = 0; k < N; k++) {
+                uint64_t i = k * 7919 % N;
+                m = (struct fused_mapping){ .offset = i * 3 * BLOCK,
+                                            .length = 2 * BLOCK,
+                                            .addr = (i * 7 % N) * 2 * BLOCK,
+                                            .type = FUSED_MAPPING_MAPPED,
+                                            .dev = 1 };
+                assert_int_equal(mapping_cache_upsert(cache, &m), 0);
+        }
+        assert_non_null(cache->hints);
+        for (unsigned round = 0; round < 3; round++) {
+                for (uint64_t i = 0; i < N; i++) {
+                        bool hole = round > 0 && i >= 1000 && i < 300000;
+                        assert_int_equal(mapping_cache_lookup(cache, (i * 3 + 1) * BLOCK, &m), !hole || round == 2);
+                        if (!hole) {
+                                assert_int_equal(m.offset, i * 3 * BLOCK);
+                                assert_int_equal(m.addr, (i * 7 % N) * 2 * BLOCK);
+                        } else if (round == 2)
+                                assert_int_equal(m.type, FUSED_MAPPING_HOLE);
+                }
+                if (round == 0)
+                        assert_int_equal(mapping_cache_invalidate(cache, 3000 * BLOCK,
+                                                                  (900000 - 3000) * (uint64_t) BLOCK),
+                                         0);
+                if (round == 1) {
+                        /* one mapping whose end is far into what other nodes have had */
+                        m = (struct fused_mapping){ .offset = 3000 * BLOCK,
+                                                    .length = (900000 - 3000) * (uint64_t) BLOCK,
+                                                    .addr = FUSED_MAPPING_ADDR_NONE };
+                        assert_int_equal(mapping_cache_upsert(cache, &m), 0);
+                }
+        }
+        mapping_cache_free(cache);
+        assert_int_equal(pool->used_bytes, 0);
+        mapping_pool_free(pool);
+}
+
+/* ---- pressure
+ * --------------------------------------------------------------------------------------------------------- */
+
+static void put(const char *directory, const char *name, const char *text) {
+        char path[256];
+        snprintf(path, sizeof(path), "%s/%s", directory, name);
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        assert_true(fputs(text, f) >= 0);
+        assert_int_equal(fclose(f), 0);
+}
+
+static void test_pressure(void **state) {
+        char proc[] = "/tmp/fused-test-XXXXXX", path[256], command[300];
+        PressureWatch watch;
+        assert_non_null(mkdtemp(proc));
+        assert_int_equal(pressure_open(&watch, proc, proc), -ENOENT); /* nothing there */
+        assert_false(pressure_check(&watch, 0));
+        pressure_close(&watch);
+
+        snprintf(path, sizeof(path), "%s/self", proc);
+        assert_int_equal(mkdir(path, 0700), 0);
+        snprintf(path, sizeof(path), "%s/group", proc);
+        assert_int_equal(mkdir(path, 0700), 0);
+        put(proc, "self/cgroup", "1:memory:/other\n0::/group\n");
+        put(path, "memory.current", "100\n");
+        put(path, "memory.max", "max\n");
+        assert_int_equal(pressure_open(&watch, proc, proc), 0);
+        assert_true(watch.fd < 0);
+        assert_false(pressure_check(&watch, 0)); /* no limit */
+        put(path, "memory.max", "1000\n");
+        assert_false(pressure_check(&watch, 0));
+        put(path, "memory.current", "950\n");
+        assert_true(pressure_check(&watch, 0));
+        assert_false(pressure_check(&watch, 0)); /* told already */
+        put(path, "memory.current", "965\n");
+        assert_true(pressure_check(&watch, 0));
+        put(path, "memory.current", "500\n");
+        assert_false(pressure_check(&watch, 0));
+        put(path, "memory.current", "910\n");
+        assert_true(pressure_check(&watch, 0));
+        pressure_close(&watch);
+
+        put(path, "memory.pressure", ""); /* of the cgroup: a trigger is written to it */
+        assert_int_equal(pressure_open(&watch, proc, proc), 0);
+        assert_true(watch.fd >= 0 && watch.events == POLLPRI);
+        put(path, "memory.current", "1\n");
+        assert_true(pressure_check(&watch, POLLPRI));
+        assert_false(pressure_check(&watch,
+                                    POLLERR)); /* the cgroup is gone: the descriptor is closed, and not polled again */
+        assert_true(watch.fd < 0);
+        pressure_close(&watch);
+        snprintf(command, sizeof(command), "%s/memory.pressure", path);
+        FILE *f = fopen(command, "r");
+        assert_non_null(f);
+        assert_non_null(fgets(command, sizeof(command), f));
+        assert_int_equal(strncmp(command, "some ", 5), 0);
+        (void) fclose(f);
+        snprintf(command, sizeof(command), "rm -rf %s", proc);
+        assert_int_equal(system(command), 0);
+
+        /* the real one, if there is one: it can be opened and polled, or says why not */
+        int r = pressure_open(&watch, "/proc", "/sys/fs/cgroup");
+        assert_true(r == 0 || r == -ENOENT);
+        if (watch.fd >= 0) {
+                struct pollfd p = { .fd = watch.fd, .events = watch.events };
+                assert_true(poll(&p, 1, 0) >= 0);
+                assert_int_equal(p.revents & POLLNVAL, 0);
+        }
+        pressure_close(&watch);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_refused),
@@ -303,6 +518,9 @@ int main(void) {
                 cmocka_unit_test(test_large),
                 cmocka_unit_test(test_orders),
                 cmocka_unit_test(test_limit),
+                cmocka_unit_test(test_hints),
+                cmocka_unit_test(test_threads),
+                cmocka_unit_test(test_pressure),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
