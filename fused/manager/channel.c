@@ -12,8 +12,8 @@
 
 #include "base/fd.h"
 
-#define REQUESTS_MAX 2000U /* in an interval; then it is not read until the next one */
-#define INTERVAL_USEC USEC_PER_SEC
+#define REQUESTS_MAX 400U /* in an interval; then it is not read until the next one */
+#define INTERVAL_USEC (100 * USEC_PER_MSEC)
 
 struct Channel {
         int fd; /* owned */

@@ -161,6 +161,45 @@ steps ok open b "$MNT/more1" "O_RDWR"
 steps ok close a
 steps ok close b
 assert_registered 0
+
+say "many opens at a time, of files that grow from small to large and back"
+as_user $ALICE python3 - "$MNT" "$TREE" 3 <<'P'
+import os, random, sys, threading, time
+served, below, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+until, wrong, n = time.monotonic() + seconds, [], [0]
+def work(seed):
+    chance = random.Random(seed)
+    while time.monotonic() < until and not wrong:
+        name = "turn%d" % chance.randrange(4)
+        flags = chance.choice([os.O_RDONLY, os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_TRUNC, os.O_RDONLY | os.O_DIRECT])
+        try:
+            fd = os.open(os.path.join(served, name), flags | os.O_CREAT, 0o600)
+            try:
+                if flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_DIRECT:
+                    os.pread(fd, 4096, 0)
+                if flags & os.O_ACCMODE != os.O_RDONLY:
+                    os.pwrite(fd, b"x" * 4096, chance.choice([0, 60000, 200000]))
+                if chance.random() < 0.05:
+                    os.unlink(os.path.join(served, name))
+            finally:
+                os.close(fd)
+            n[0] += 1
+        except FileNotFoundError:
+            pass # somebody else has removed it
+        except OSError as error:
+            if error.errno != 116: # ESTALE: another one has that name by now
+                wrong.append((name, flags, error))
+threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+if wrong: sys.exit("%d fine, then: %s" % (n[0], wrong))
+for i in range(4):
+    for place in served, below:
+        try: os.unlink(os.path.join(place, "turn%d" % i))
+        except FileNotFoundError: pass
+print(n[0], "opens")
+P
+assert_registered 0
 umount_it
 
 say "read-only: for those that can only be read as well"
