@@ -11,9 +11,23 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* libbpf (1.1) wants to find the kernel's type for every struct_ops map of an object, also for those that are not to be made. Where none is,
- * their section is made to look like one that does not concern it. The headers were checked by whoever vetted the object; still, nothing
- * outside of it is touched. */
+static bool concerns_struct_ops(const char *name) {
+        if (strncmp(name, ".rel", 4) == 0)
+                name += 4;
+        return strcmp(name, ".struct_ops") == 0 || strncmp(name, "struct_ops/", 11) == 0;
+}
+
+/* Functions of the kernel are called by the struct_ops forms only; without those they are nobody's to look for. */
+static void hide_undefined(Elf64_Sym *symbols, size_t n) {
+        for (size_t i = 1; i < n; i++)
+                if (symbols[i].st_shndx == SHN_UNDEF)
+                        symbols[i].st_info = ELF64_ST_INFO(STB_LOCAL, ELF64_ST_TYPE(symbols[i].st_info));
+}
+
+/* libbpf (1.1) wants to find the kernel's type for every struct_ops map of an object, and each function of the kernel's that it names, also for
+ * what is not to be loaded; to look for the latter in modules takes more than CAP_BPF. Where there is no fuse-iomap, those sections are
+ * made to look like some that do not concern it. The headers were checked by whoever vetted the object; still, nothing outside of it
+ * is touched. */
 static int hide_struct_ops(uint8_t *elf, size_t size) {
         Elf64_Ehdr *header = (Elf64_Ehdr *) elf;
         Elf64_Shdr *sections;
@@ -33,8 +47,11 @@ static int hide_struct_ops(uint8_t *elf, size_t size) {
                 size_t at = sections[i].sh_name;
                 if (at >= names_size || !memchr(names + at, 0, names_size - at))
                         return -ENOEXEC;
-                if (strcmp(names + at, ".struct_ops") == 0 || strcmp(names + at, ".rel.struct_ops") == 0)
+                if (concerns_struct_ops(names + at))
                         sections[i].sh_type = SHT_NOTE;
+                if (sections[i].sh_type == SHT_SYMTAB && sections[i].sh_offset % 8 == 0 && sections[i].sh_offset <= size &&
+                    sections[i].sh_size <= size - sections[i].sh_offset)
+                        hide_undefined((Elf64_Sym *) (elf + sections[i].sh_offset), sections[i].sh_size / sizeof(Elf64_Sym));
         }
         return 0;
 }

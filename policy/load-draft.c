@@ -9,6 +9,7 @@
 
 #define DEFAULT_UID_FIRST 0x70000000U /* far from what useradd, systemd (61184-65519, 524288-) and subuid give away */
 #define DEFAULT_UID_COUNT 65536U
+#define DEFAULT_PROGRAM_MEMORY (64ULL << 20)
 
 /* ---- sections with a name ---------------------------------------------------------------------------------------- */
 
@@ -68,6 +69,26 @@ static DraftUser *user_named(DraftMain *draft, const Entry *entry, const char **
         return &users[draft->n_users++];
 }
 
+static DraftProgram *program_named(DraftMain *draft, const Entry *entry, const char **ret_problem) {
+        DraftProgram *programs;
+
+        if (!name_is_good(entry->name)) {
+                *ret_problem = "is no good program: [Program NAME] with a-z 0-9 . _ -";
+                return NULL;
+        }
+        for (size_t i = 0; i < draft->n_programs; i++)
+                if (strcmp(draft->programs[i].program.name, entry->name) == 0)
+                        return &draft->programs[i];
+        programs = reallocarray(draft->programs, draft->n_programs + 1, sizeof *programs);
+        if (!programs)
+                return NULL;
+        draft->programs = programs;
+        programs[draft->n_programs] = (DraftProgram){.file = strdup(entry->file),
+                                                     .program = {.place.line = entry->line, .max_memory = DEFAULT_PROGRAM_MEMORY}};
+        memcpy(programs[draft->n_programs].program.name, entry->name, strlen(entry->name) + 1);
+        return &programs[draft->n_programs++];
+}
+
 /* Sets the target's part that the section names; false with the mistake reported if it names none. */
 static bool choose_section(Target *target, const Entry *entry, Mistakes *mistakes) {
         const char *text = "is not known here";
@@ -79,6 +100,8 @@ static bool choose_section(Target *target, const Entry *entry, Mistakes *mistake
                 ok = (target->rule = rule_named(target->draft, entry, &text));
         else if (strcmp(entry->section, "User") == 0)
                 ok = (target->user = user_named(target->main, entry, &text));
+        else if (strcmp(entry->section, "Program") == 0)
+                ok = (target->listed = program_named(target->main, entry, &text));
         else if (*entry->name) {
                 ok = false;
                 text = "takes no name";
@@ -115,6 +138,7 @@ void draft_type_done(DraftType *draft) {
         free(draft->description);
         free(draft->program);
         free(draft->server_options);
+        free(draft->programs);
         clear_words(draft->arguments, &draft->n_arguments);
         clear_words(draft->extra_files, &draft->n_extra_files);
         clear_words(draft->calls, &draft->n_calls);
@@ -206,6 +230,11 @@ static int look_up(DraftType *draft, const Entries *entries, Mistakes *mistakes)
                         draft->program, strerror(-r));
                 return r == -ENOMEM ? r : 0;
         }
+        if (draft->programs && draft->n_calls < ELEMENTSOF(draft->calls)) { /* to run them, and nothing else: server-filter.c */
+                draft->calls[draft->n_calls] = strdup("+bpf");
+                if (!draft->calls[draft->n_calls++])
+                        return -ENOMEM;
+        }
         if (draft->type.hand_over == POLICY_HAND_OVER_FUSERMOUNT) {
                 r = add_fusermount(draft);
                 if (r < 0)
@@ -278,6 +307,13 @@ void draft_main_done(DraftMain *draft) {
         for (size_t i = 0; i < draft->n_users; i++)
                 free(draft->users[i].file);
         free(draft->users);
+        for (size_t i = 0; i < draft->n_programs; i++) {
+                free(draft->programs[i].file);
+                free(draft->programs[i].object);
+                free(draft->programs[i].signature);
+                free(draft->programs[i].public_key);
+        }
+        free(draft->programs);
         if (draft->manager_files)
                 clear_words(draft->manager_files, &draft->n_manager_files);
         free(draft->manager_files);
@@ -293,6 +329,20 @@ static void place_limits(const TypeFiles *files, const Entries *entries, DraftMa
                                 ret->limits_file = strdup(files->files[f]);
                                 ret->limits_line = entries->rows[i].line;
                         }
+}
+
+/* What is wrong with a [Program] that no single key can say. */
+static void check_programs(DraftMain *draft, Mistakes *mistakes) {
+        for (size_t i = 0; i < draft->n_programs; i++) {
+                DraftProgram *program = &draft->programs[i];
+                const char *text = !program->object ? "Object= is missing"
+                                   : !program->program.has_digest && !program->signature ? "it needs SHA256= or Signature="
+                                   : !program->signature != !program->public_key ? "Signature= and PublicKey= go together" : NULL;
+                if (!text || program->wrong)
+                        continue;
+                mistake(mistakes, program->file, program->program.place.line, NULL, "[Program %s]: %s", program->program.name, text);
+                program->wrong = true;
+        }
 }
 
 static int compare_sections(const void *a, const void *b) {
@@ -324,6 +374,7 @@ int draft_main(const TypeFiles *files, Mistakes *mistakes, DraftMain *ret) {
         r = apply_entries(&entries, &target, mistakes);
         if (r < 0)
                 return r;
+        check_programs(ret, mistakes);
         if (ret->manager_uid == 0 && (user = getpwnam("fused")) && user->pw_uid != 0 && user->pw_gid != 0) {
                 ret->manager_uid = user->pw_uid;
                 ret->manager_gid = user->pw_gid;

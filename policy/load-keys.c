@@ -16,6 +16,7 @@ typedef enum Where { /* what a row's offset is into */
         IN_RULE,
         IN_MAIN,
         IN_USER,
+        IN_PROGRAM,
 } Where;
 
 struct KeyRow {
@@ -165,6 +166,51 @@ static int apply_server_options(Target *target, const Entry *entry, const char *
         }
         free(target->draft->server_options);
         target->draft->server_options = joined;
+        return 0;
+}
+
+/* Names of [Program] sections; whether there are such is seen when a server asks. */
+static int apply_programs(Target *target, const Entry *entry, const char **ret_problem) {
+        size_t length = strlen(entry->value);
+
+        if (strspn(entry->value, "abcdefghijklmnopqrstuvwxyz0123456789._- ") != length || length > 512) {
+                *ret_problem = "must be names of programs";
+                return -EINVAL;
+        }
+        return set_string(&target->draft->programs, entry->value);
+}
+
+static int set_path(char **place, const Entry *entry, const char **ret_problem) {
+        if (entry->value[0] != '/' || strstr(entry->value, "/../")) {
+                *ret_problem = "must be an absolute path";
+                return -EINVAL;
+        }
+        return set_string(place, entry->value);
+}
+
+static int apply_object(Target *target, const Entry *entry, const char **ret_problem) {
+        return set_path(&target->listed->object, entry, ret_problem);
+}
+
+static int apply_signature(Target *target, const Entry *entry, const char **ret_problem) {
+        return set_path(&target->listed->signature, entry, ret_problem);
+}
+
+static int apply_public_key(Target *target, const Entry *entry, const char **ret_problem) {
+        return set_path(&target->listed->public_key, entry, ret_problem);
+}
+
+static int apply_digest(Target *target, const Entry *entry, const char **ret_problem) {
+        PolicyProgram *program = &target->listed->program;
+
+        *ret_problem = "must be 64 hexadecimal digits";
+        if (strlen(entry->value) != 2 * sizeof program->digest || strspn(entry->value, "0123456789abcdef") != 2 * sizeof program->digest)
+                return -EINVAL;
+        for (size_t i = 0; i < sizeof program->digest; i++) {
+                char pair[3] = {entry->value[2 * i], entry->value[2 * i + 1], 0};
+                program->digest[i] = (uint8_t) strtoul(pair, NULL, 16);
+        }
+        program->has_digest = 1;
         return 0;
 }
 
@@ -319,6 +365,7 @@ static const KeyRow type_rows[] = {
         {"Type", "Arguments", .apply = apply_arguments},
         {"Type", "HandOver", .apply = apply_hand_over},
         {"Type", "ServerOptions", .apply = apply_server_options},
+        {"Type", "Programs", .apply = apply_programs},
         NUMBER32("Type", "DeviceClones", parse_clones, IN_TYPE, PolicyType, device_clones),
         NUMBER32("Type", "ReadOnly", parse_yes_no, IN_TYPE, PolicyType, read_only),
         NUMBER32("Slot", "Accept", parse_sources, IN_SLOT, PolicySlot, sources),
@@ -365,6 +412,11 @@ static const KeyRow main_rows[] = {
         NUMBER32("User", "MaxProcesses", parse_count, IN_USER, PolicyUser, limits.max_processes),
         NUMBER32("User", "MaxMemory", parse_memory_limit, IN_USER, PolicyUser, limits.max_memory),
         NUMBER32("User", "MaxCPU", parse_cpu_limit, IN_USER, PolicyUser, limits.max_cpu),
+        {"Program", "Object", .apply = apply_object},
+        {"Program", "SHA256", .apply = apply_digest},
+        {"Program", "Signature", .apply = apply_signature},
+        {"Program", "PublicKey", .apply = apply_public_key},
+        NUMBER64("Program", "MaxMemory", parse_bytes, IN_PROGRAM, DraftProgram, program.max_memory),
 };
 
 static void *base_of(const Target *target, Where where) {
@@ -381,6 +433,8 @@ static void *base_of(const Target *target, Where where) {
                 return target->main;
         case IN_USER:
                 return &target->user->user;
+        case IN_PROGRAM:
+                return target->listed;
         }
         return NULL;
 }
@@ -412,6 +466,8 @@ int apply_row(const KeyRow *row, Target *target, const Entry *entry, Mistakes *m
         }
         if (r == -EINVAL) {
                 mistake(mistakes, entry->file, entry->line, entry->key, "%s", text ? text : "has a bad value");
+                if (target->listed)
+                        target->listed->wrong = true;
                 return 0;
         }
         return r;

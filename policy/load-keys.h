@@ -15,6 +15,7 @@ typedef struct Target {
         PolicySlot *slot;
         DraftRule *rule;
         DraftUser *user;
+        DraftProgram *listed;
 } Target;
 
 /* NULL if there is no such key in this section; *ret_section_known says whether there is such a section. */

@@ -14,12 +14,12 @@ typedef struct Rows { /* one array of the table while it grows */
 
 typedef struct Builder {
         PolicyTable table;
-        Rows types, arguments, slots, rules, devices, ids, files, users, filters, strings;
+        Rows types, arguments, slots, rules, devices, ids, files, users, programs, filters, strings;
 } Builder;
 
 static void rows_done(Builder *b) {
         Rows *const all[] = {&b->types, &b->arguments, &b->slots, &b->rules,   &b->devices,
-                             &b->ids,   &b->files,     &b->users, &b->filters, &b->strings};
+                             &b->ids,   &b->files,     &b->users, &b->programs, &b->filters, &b->strings};
 
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
                 free(all[i]->data);
@@ -143,6 +143,8 @@ static int push_type(Builder *b, const DraftType *draft) {
         r = push_string(b, draft->program, &type.program);
         if (r >= 0)
                 r = push_string(b, draft->server_options, &type.server_options);
+        if (r >= 0)
+                r = push_string(b, draft->programs, &type.programs);
         type.arguments = (PolicyRange){b->arguments.count, (uint32_t) draft->n_arguments};
         for (size_t i = 0; i < draft->n_arguments && r >= 0; i++) {
                 uint32_t argument;
@@ -179,6 +181,28 @@ static int push_users(Builder *b, const DraftMain *draft) {
         return 0;
 }
 
+static int push_programs(Builder *b, const DraftMain *draft) {
+        for (size_t i = 0; i < draft->n_programs; i++) {
+                const DraftProgram *from = &draft->programs[i];
+                PolicyProgram program = from->program;
+                int r = 0;
+                if (from->wrong) /* said already; what asks for it finds that there is none */
+                        continue;
+                r = push_string(b, from->file, &program.place.file);
+                if (r >= 0)
+                        r = push_string(b, from->object, &program.object);
+                if (r >= 0)
+                        r = push_string(b, from->signature, &program.signature);
+                if (r >= 0)
+                        r = push_string(b, from->public_key, &program.public_key);
+                if (r >= 0)
+                        r = push(&b->programs, &program, 1);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int lay_out(Builder *b, void **ret, size_t *ret_size) {
         const struct {
                 const Rows *rows;
@@ -188,6 +212,7 @@ static int lay_out(Builder *b, void **ret, size_t *ret_size) {
                 {&b->slots, &b->table.slots},     {&b->rules, &b->table.rules},
                 {&b->devices, &b->table.devices}, {&b->ids, &b->table.ids},
                 {&b->files, &b->table.files},     {&b->users, &b->table.users},
+                {&b->programs, &b->table.programs},
                 {&b->filters, &b->table.filters}, {&b->strings, &b->table.strings},
         };
         size_t size = ALIGN_TO(sizeof(PolicyTable), 8);
@@ -234,6 +259,7 @@ int make_table(const DraftMain *main, const DraftType *types, size_t n_types, vo
                 .ids.row_size = sizeof(uint32_t),
                 .files.row_size = sizeof(PolicyFile),
                 .users.row_size = sizeof(PolicyUser),
+                .programs.row_size = sizeof(PolicyProgram),
                 .filters.row_size = sizeof(struct sock_filter),
                 .strings.row_size = 1,
         };
@@ -247,6 +273,8 @@ int make_table(const DraftMain *main, const DraftType *types, size_t n_types, vo
                 r = push_files(&b, main->manager_files, main->n_manager_files);
         if (r >= 0)
                 r = push_users(&b, main);
+        if (r >= 0)
+                r = push_programs(&b, main);
         for (size_t i = 0; i < n_types && r >= 0; i++)
                 r = push_type(&b, &types[i]);
         return r < 0 ? r : lay_out(&b, ret, ret_size);

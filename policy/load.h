@@ -77,7 +77,7 @@ typedef struct DraftRule {
 typedef struct DraftType {
         PolicyType type;
         char *file;          /* owned: where [Type] was found last */
-        char *description, *program, *server_options; /* owned */
+        char *description, *program, *server_options, *programs; /* owned */
         char *arguments[DRAFT_WORDS_MAX]; /* owned */
         size_t n_arguments;
         char *extra_files[DRAFT_WORDS_MAX]; /* owned: Files= */
@@ -103,6 +103,12 @@ typedef struct DraftUser {
         char *file; /* owned */
 } DraftUser;
 
+typedef struct DraftProgram {
+        PolicyProgram program;
+        char *file, *object, *signature, *public_key; /* owned */
+        bool wrong; /* a mistake was found in it */
+} DraftProgram;
+
 typedef struct DraftMain { /* fused.conf */
         uint32_t uid_first, uid_count, max_mounts, spares;
         PolicyLimits limits;
@@ -111,6 +117,8 @@ typedef struct DraftMain { /* fused.conf */
         uint32_t manager_uid, manager_gid;
         DraftUser *users; /* owned */
         size_t n_users;
+        DraftProgram *programs; /* owned */
+        size_t n_programs;
         char **manager_files; /* owned */
         size_t n_manager_files;
 } DraftMain;

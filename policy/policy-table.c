@@ -72,7 +72,7 @@ static bool type_is_valid(const View *view, const PolicyType *type) {
                 return false;
         if (!string_fits(view, type->description) || !string_fits(view, type->disabled) ||
             !string_fits(view, type->place.file) || !string_fits(view, type->program) ||
-            !string_fits(view, type->server_options))
+            !string_fits(view, type->server_options) || !string_fits(view, type->programs) || type->device_clones > POLICY_CLONES_MAX)
                 return false;
         if (!range_fits(type->arguments, table->arguments) || !range_fits(type->slots, table->slots) ||
             !range_fits(type->rules, table->rules) || !range_fits(type->files, table->files) ||
@@ -109,6 +109,13 @@ static bool user_is_valid(const View *view, const PolicyUser *user) {
         return string_fits(view, user->place.file);
 }
 
+static bool program_is_valid(const View *view, const PolicyProgram *program) {
+        return name_is_valid(program->name) && string_fits(view, program->place.file) && string_fits(view, program->object) &&
+               program->object != 0 && string_fits(view, program->signature) && string_fits(view, program->public_key) &&
+               program->has_digest <= 1 && (program->has_digest || program->signature != 0) &&
+               (program->signature == 0) == (program->public_key == 0);
+}
+
 static bool layout_is_valid(const View *view) {
         const PolicyTable *table = view->table;
         const char *strings;
@@ -120,6 +127,7 @@ static bool layout_is_valid(const View *view) {
             !array_fits(view, table->devices, sizeof(PolicyDevice)) ||
             !array_fits(view, table->ids, sizeof(uint32_t)) || !array_fits(view, table->files, sizeof(PolicyFile)) ||
             !array_fits(view, table->users, sizeof(PolicyUser)) ||
+            !array_fits(view, table->programs, sizeof(PolicyProgram)) ||
             !array_fits(view, table->filters, sizeof(struct sock_filter)) || !array_fits(view, table->strings, 1))
                 return false;
         strings = rows(view, table->strings);
@@ -146,6 +154,7 @@ int policy_table_validate(const void *data, size_t size) {
             !CHECK_ROWS(&view, table->rules, PolicyRule, rule_is_valid) ||
             !CHECK_ROWS(&view, table->files, PolicyFile, file_is_valid) ||
             !CHECK_ROWS(&view, table->users, PolicyUser, user_is_valid) ||
+            !CHECK_ROWS(&view, table->programs, PolicyProgram, program_is_valid) ||
             !CHECK_ROWS(&view, table->types, PolicyType, type_is_valid))
                 return -EBADMSG;
         return 0;
@@ -226,6 +235,36 @@ const uint32_t *policy_ids(const PolicyTable *table, PolicyRange ids) {
 
 const void *policy_filter(const PolicyTable *table, const PolicyType *type) {
         return type->filter.count > 0 ? ROW(table, filters, struct sock_filter, type->filter.first) : NULL;
+}
+
+const PolicyProgram *policy_program(const PolicyTable *table, uint32_t i) {
+        const PolicyProgram *programs = (const void *) ((const char *) table + table->programs.offset);
+
+        return i < table->programs.count ? &programs[i] : NULL;
+}
+
+static bool word_is_listed(const char *list, const char *word) {
+        size_t length = strlen(word);
+
+        for (const char *at = list; *at;) {
+                size_t n = strcspn(at, " ");
+                if (n == length && n > 0 && memcmp(at, word, n) == 0)
+                        return true;
+                at += n;
+                at += strspn(at, " ");
+        }
+        return false;
+}
+
+const PolicyProgram *policy_program_of_type(const PolicyTable *table, const PolicyType *type, const char *name) {
+        const PolicyProgram *program;
+
+        if (!word_is_listed(policy_string(table, type->programs), name))
+                return NULL;
+        for (uint32_t i = 0; (program = policy_program(table, i)); i++)
+                if (strcmp(program->name, name) == 0)
+                        return program;
+        return NULL;
 }
 
 const PolicyLimits *policy_limits(const PolicyTable *table, uid_t uid, PolicyPlace *ret_place) {

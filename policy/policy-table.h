@@ -12,16 +12,16 @@
  * other rows by (first, count) in the global array of their kind. All integers are in host order: writer and readers
  * are one machine.
  *
- *   +--------------+-------+-----------+-------+-------+---------+-----------+-------+-------+---------+---------+
- *   | PolicyTable  | types | arguments | slots | rules | devices | ids (u32) | files | users | filters | strings |
- *   +--------------+-------+-----------+-------+-------+---------+-----------+-------+-------+---------+---------+
+ *   +--------------+-------+-----------+-------+-------+---------+-----------+-------+-------+----------+---------+---------+
+ *   | PolicyTable  | types | arguments | slots | rules | devices | ids (u32) | files | users | programs | filters | strings |
+ *   +--------------+-------+-----------+-------+-------+---------+-----------+-------+-------+----------+---------+---------+
  */
 
 #include <sys/types.h>
 
 #include "base/macro.h"
 
-#define POLICY_TABLE_MAGIC 0x32656c6261546675ULL
+#define POLICY_TABLE_MAGIC 0x33656c6261546675ULL
 #define POLICY_TABLE_MAX_SIZE (16U << 20)
 #define POLICY_NAME_MAX 32         /* type, slot and rule names, with the NUL: [a-z0-9][a-z0-9._-]* */
 #define POLICY_TYPES_MAX 256
@@ -111,6 +111,17 @@ typedef struct PolicySlot { /* a [Slot NAME] section */
         uint32_t path;     /* string: the path that stands for it inside the sandbox, "/slots/NAME" */
 } PolicySlot;
 
+typedef struct PolicyProgram { /* a [Program NAME] section of fused.conf: a mapping program that servers may ask for */
+        char name[POLICY_NAME_MAX];
+        PolicyPlace place;
+        uint32_t object;     /* string: absolute path of the object */
+        uint32_t signature;  /* string: of a detached Ed25519 signature, "": none */
+        uint32_t public_key; /* string: of the key, PEM; with a signature */
+        uint32_t has_digest; /* bool; a digest or a signature there is */
+        uint8_t digest[32];  /* SHA-256 of the object */
+        uint64_t max_memory; /* bytes: of its tables together */
+} PolicyProgram;
+
 typedef enum PolicyDeviceKind {
         POLICY_DEVICE_PATH,    /* a stable name below /dev: matches the device it leads to at the moment of asking */
         POLICY_DEVICE_NUMBER,  /* major:minor, each may be ANY */
@@ -162,8 +173,10 @@ typedef struct PolicyType {
         uint32_t max_open_files;
         uint32_t max_processes;  /* 0 = no limit */
         uint32_t oom_score;
+        uint32_t programs;       /* string: names of mapping programs that the server may ask for, separated by blanks */
         uint32_t device_clones;  /* further descriptors of the FUSE device that the server may ask for, one per thread */
         uint32_t max_backings;   /* files that the server may have registered with the kernel at a time */
+        uint32_t reserved;
         uint64_t max_memory;     /* bytes, 0 = no limit */
         uint64_t max_cpu_percent;/* 0 = no limit */
         uint64_t start_usec;     /* request -> the server has asked for the mount (service) or runs (fd) */
@@ -197,6 +210,7 @@ typedef struct PolicyTable {
         PolicyArray ids;
         PolicyArray files;
         PolicyArray users;
+        PolicyArray programs;
         PolicyArray filters;
         PolicyArray strings;
 } PolicyTable;
@@ -219,6 +233,9 @@ const char *policy_argument(const PolicyTable *table, const PolicyType *type, ui
 const char *policy_file(const PolicyTable *table, PolicyRange files, uint32_t i);
 const uint32_t *policy_ids(const PolicyTable *table, PolicyRange ids);
 const void *policy_filter(const PolicyTable *table, const PolicyType *type); /* type->filter.count instructions */
+const PolicyProgram *policy_program(const PolicyTable *table, uint32_t i); /* NULL if out of range */
+/* The program of that name, if the type may use it; else NULL. */
+const PolicyProgram *policy_program_of_type(const PolicyTable *table, const PolicyType *type, const char *name);
 const PolicyLimits *policy_limits(const PolicyTable *table, uid_t uid, PolicyPlace *ret_place);
 
 /* A mapped table, shared by reference between the current generation and the mounts that were made under it. */

@@ -106,6 +106,7 @@ void mount_release(Mount *mount) {
         mount->worker = worker_link_cancel(mount->worker);
         mount->unmounter = worker_link_cancel(mount->unmounter);
         mount->backing_worker = worker_link_cancel(mount->backing_worker);
+        mount->programmer = worker_link_cancel(mount->programmer);
         (void) sd_event_source_disable_unref(mount->server_child);
         (void) sd_event_source_disable_unref(mount->server_late);
         (void) sd_event_source_disable_unref(mount->deadline);

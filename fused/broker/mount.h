@@ -60,6 +60,10 @@ struct Mount {
         Unit *unit;          /* owned: connected, not ordered yet */
         bool is_unit;        /* the server is systemd's child, not ours */
 
+        WorkerLink *programmer;  /* owned: it loads a mapping program */
+        char program_name[CHANNEL_NAME_MAX]; /* the last that was asked for */
+        uint64_t program_serial, program_channel_serial;
+
         uint64_t serial;     /* of the request that is not answered yet, if has_request */
         BrokerOperation operation;
         bool has_request;
@@ -77,6 +81,7 @@ void mount_spawn(Mount *mount, const BrokerRequest *request);
 void mount_send_file(Mount *mount, const BrokerRequest *request);
 void mount_channel(Mount *mount, const BrokerRequest *request); /* these two: mount-channel.c */
 void mount_clone(Mount *mount, const BrokerRequest *request);
+void mount_program(Mount *mount, const BrokerRequest *request); /* mount-program.c */
 /* Answers the server over its second channel; *ret_error: 0 or negative errno. */
 void mount_channel_answer(const Mount *mount, ChannelCommand command, uint64_t serial, uint32_t value, const ChannelTable *tables, size_t n_tables,
                           const int *fds, size_t n_fds, int *ret_error);

@@ -20,6 +20,8 @@ const cap_value_t broker_capabilities[] = {
         CAP_SYS_RESOURCE, /* limits of servers, OOM order; used where there */
         CAP_DAC_OVERRIDE, /* device nodes, fusectl files of other users */
         CAP_KILL,         /* ending servers */
+        CAP_BPF,          /* these two for one child: it loads mapping programs, and has no other */
+        CAP_PERFMON,
         CAP_CHOWN,        /* /proc files of a fresh user namespace belong to nobody until mapped */
 };
 const size_t n_broker_capabilities = ELEMENTSOF(broker_capabilities);
@@ -60,6 +62,8 @@ static const char *const allowed[] = {
         /* namespaces, mounts, confinement */
         "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree",
         "mount_setattr", "statmount", "listmount", "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
+        /* mapping programs: loaded by one child, run by servers */
+        "bpf",
         /* the agent reads the names that its server asks for */
         "process_vm_readv", "process_vm_writev",
 };

@@ -50,7 +50,8 @@ static void keep_only_own(const WorkerJob *job, int socket_fd) {
         if (job->kind != WORKER_UNMOUNT) {
                 keep[n++] = job->caller_fd;
                 keep[n++] = job->owner_fd;
-                keep[n++] = job->identity->pidfd;
+                if (job->identity)
+                        keep[n++] = job->identity->pidfd;
                 for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
                         keep[n++] = job->slot_fds[i];
         }
@@ -103,15 +104,32 @@ static void run_mount(const WorkerJob *job, int socket_fd) {
 
 static void run_one(const WorkerJob *job, int socket_fd) {
         WorkerReport report = {.kind = WORKER_REPORT_DONE};
+        int fds[WORKER_FDS_MAX];
+        size_t n_fds = 0;
 
-        report.error = job->kind == WORKER_EXPLAIN ? worker_authorize(job, &report) : worker_unmount(job);
-        (void) fd_send(socket_fd, &report, sizeof report, NULL, 0);
+        switch (job->kind) {
+        case WORKER_EXPLAIN:
+                report.error = worker_authorize(job, &report);
+                break;
+        case WORKER_UNMOUNT:
+                report.error = worker_unmount(job);
+                break;
+        case WORKER_PROGRAM:
+                report.error = worker_program(job, &report, fds, &n_fds);
+                break;
+        case WORKER_MOUNT:
+        case WORKER_BACKING:
+        case _WORKER_KIND_MAX:
+                break;
+        }
+        (void) fd_send(socket_fd, &report, sizeof report, fds, report.error < 0 ? 0 : n_fds);
 }
 
 static void (*const run_rows[_WORKER_KIND_MAX])(const WorkerJob *job, int socket_fd) = {
         [WORKER_MOUNT] = run_mount,
         [WORKER_EXPLAIN] = run_one,
         [WORKER_UNMOUNT] = run_one,
+        [WORKER_PROGRAM] = run_one,
         [WORKER_BACKING] = worker_backing,
 };
 

@@ -12,12 +12,14 @@
 #include "broker/identity.h"
 #include "policy/authorize.h"
 #include "wire/broker.h"
+#include "wire/channel.h"
 
 typedef enum WorkerKind {
         WORKER_MOUNT,   /* report PREPARED, wait for WorkerGo, mount, report LIVE */
         WORKER_EXPLAIN, /* report DONE */
         WORKER_UNMOUNT, /* report DONE */
         WORKER_BACKING, /* report READY, wait for WorkerOrder, do it, report READY, and so on until it is killed */
+        WORKER_PROGRAM, /* report DONE. fds: the program, its tables */
         _WORKER_KIND_MAX,
 } WorkerKind;
 
@@ -39,6 +41,12 @@ typedef struct WorkerJob {
         bool await_uid; /* it is not known yet: report ALLOWED and wait for WorkerAdmit */
 
         int owner_fd;   /* the client's word, -EBADF: none */
+
+        /* PROGRAM; table, type and slot_fds as above */
+        const char *program_name;
+        const ChannelTable *tables;
+        uint32_t n_tables;
+        const char *libexec_directory; /* where fused-program is */
 
         /* MOUNT and UNMOUNT */
         int mountpoint_fd; /* -EBADF: detached */
@@ -92,6 +100,10 @@ typedef struct WorkerReport {
         uint32_t n_clones;     /* FUSE devices to become further ones of this mount's */
         int32_t backing_error; /* 0 or negative errno of the order; the worker goes on */
         uint32_t backing_id;
+        uint32_t n_tables;     /* PROGRAM */
+        ChannelTable tables[CHANNEL_TABLES_MAX];
+        char rule[64];         /* refused: which check, and why */
+        char text[192];
 } WorkerReport;
 
 typedef struct WorkerAdmit {
@@ -129,6 +141,7 @@ int worker_caller_facts(const WorkerJob *job, CallerFacts *ret) _must_check_;
 int worker_authorize(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c */
 int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int socket_fd, WorkerReport *report, int *ret_mount_fd); /* worker-mount.c */
 int worker_unmount(const WorkerJob *job); /* worker-unmount.c */
+int worker_program(const WorkerJob *job, WorkerReport *report, int *fds /* [WORKER_FDS_MAX] */, size_t *n_fds); /* worker-program.c */
 int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_gid, uid_t to, bool read_only,
                       int *ret_fd) _must_check_;                      /* worker-tree.c */
 int worker_enter_user_ns(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c; then /dev/fuse is opened, then: */

@@ -49,6 +49,13 @@ static void ask_backing(const ChannelRequest *request, BrokerRequest *to) {
         to->backing = (BrokerBacking){.channel_serial = request->serial, .value = request->value};
 }
 
+static void ask_program(const ChannelRequest *request, BrokerRequest *to) {
+        to->program.channel_serial = request->serial;
+        to->program.n_tables = request->n_tables;
+        memcpy(to->program.name, request->name, sizeof to->program.name);
+        memcpy(to->program.tables, request->tables, sizeof to->program.tables);
+}
+
 typedef struct ChannelRow {
         bool known;
         bool answer; /* by us, with a value; else the broker has answered a success */
@@ -59,6 +66,7 @@ typedef struct ChannelRow {
 } ChannelRow;
 
 static const ChannelRow rows[_CHANNEL_COMMAND_MAX] = {
+        [CHANNEL_PROGRAM] = {.known = true, .operation = BROKER_PROGRAM, .fill = ask_program},
         [CHANNEL_CLONE] = {.known = true, .operation = BROKER_CLONE, .fill = ask_clone},
         [CHANNEL_BACKING_SOCKET] = {.known = true, .operation = BROKER_BACKING_SOCKET, .fill = ask_backing, .charge = charge_worker},
         [CHANNEL_BACKING_OPEN] = {true, true, BROKER_BACKING_OPEN, ask_backing, charge_backing, .is_backing = true},
@@ -95,6 +103,12 @@ static void hook_ask(void *userdata, const ChannelRequest *request) {
                 r = row->charge(mount);
         if (r >= 0) {
                 row->fill(request, &to);
+                to.magic = BROKER_MAGIC;
+                to.operation = row->operation;
+                if (broker_request_validate(&to, broker_request_size(row->operation)) < 0) /* its own words, which the broker would not forgive us */
+                        r = -EINVAL;
+        }
+        if (r >= 0) {
                 mount->channel_command = request->command;
                 memcpy(mount->asked_program, request->name, sizeof mount->asked_program);
                 r = broker_client_call(mount->manager->broker, &to, row->operation, NULL, 0, ANSWER_USEC, on_answered, mount, &mount->channel_call);

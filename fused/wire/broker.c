@@ -20,6 +20,7 @@ static const struct {
         [BROKER_END] = {"end", sizeof(BrokerEnd)},
         [BROKER_QUERY] = {"query", 0},
         [BROKER_CHANNEL] = {"channel", 0},
+        [BROKER_PROGRAM] = {"program", sizeof(BrokerProgram)},
         [BROKER_CLONE] = {"clone", sizeof(BrokerClone)},
         [BROKER_BACKING_SOCKET] = {"backing-socket", sizeof(BrokerBacking)},
         [BROKER_BACKING_OPEN] = {"backing-open", sizeof(BrokerBacking)},
@@ -100,6 +101,16 @@ static bool explain_is_valid(const BrokerExplain *explain) {
                explain->as_other <= 1 && explain->n_groups <= ELEMENTSOF(explain->groups);
 }
 
+static bool program_is_valid(const BrokerProgram *program) {
+        if (!IS_STRING(program->name) || program->n_tables > CHANNEL_TABLES_MAX)
+                return false;
+        for (uint32_t i = 0; i < program->n_tables; i++)
+                if (!IS_STRING(program->tables[i].name) || !*program->tables[i].name ||
+                    strspn(program->tables[i].name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(program->tables[i].name))
+                        return false;
+        return true;
+}
+
 int broker_request_validate(const BrokerRequest *request, size_t size) {
         bool ok = true;
 
@@ -126,6 +137,9 @@ int broker_request_validate(const BrokerRequest *request, size_t size) {
                 break;
         case BROKER_EXPLAIN:
                 ok = explain_is_valid(&request->explain);
+                break;
+        case BROKER_PROGRAM:
+                ok = program_is_valid(&request->program);
                 break;
         case BROKER_SPAWN:
         case BROKER_QUERY:

@@ -15,6 +15,7 @@
 
 #include "base/macro.h"
 #include "policy/policy-table.h"
+#include "wire/channel.h"
 
 #define BROKER_MAGIC 0x42a80002U /* the low half is the version */
 
@@ -30,6 +31,8 @@ typedef enum BrokerOperation {
         BROKER_BACKING_SOCKET, /* start the mount's worker for backing files; its socket goes to the server as its answer */
         BROKER_BACKING_OPEN,   /* register the file that the server has sent to that worker. Reply: value. -EDQUOT: no more for this type */
         BROKER_BACKING_CLOSE,  /* value: the id */
+        BROKER_PROGRAM,   /* load a mapping program that the type may use, and send it over that channel. -ENOENT: there is none of that
+                           * name for the type; -EPERM: it is refused */
         BROKER_EXPLAIN,   /* the decision of CREATE without its effects. fds: caller, [source] */
         _BROKER_OPERATION_MAX,
         _BROKER_OPERATION_INVALID = -EINVAL,
@@ -95,6 +98,14 @@ typedef struct BrokerBacking {
         uint32_t reserved;
 } BrokerBacking;
 
+typedef struct BrokerProgram {
+        uint64_t channel_serial;
+        char name[CHANNEL_NAME_MAX];
+        uint32_t n_tables;
+        uint32_t reserved;
+        ChannelTable tables[CHANNEL_TABLES_MAX]; /* names and numbers of entries wanted */
+} BrokerProgram;
+
 typedef enum BrokerEndHow {
         BROKER_END_UNMOUNT, /* umount; -EBUSY leaves everything as it was */
         BROKER_END_LAZY,    /* detach now; the server goes when the last user has left or after the stop deadline */
@@ -132,6 +143,7 @@ typedef struct BrokerRequest {
                 BrokerEnd end;
                 BrokerClone clone;
                 BrokerBacking backing;
+                BrokerProgram program;
                 BrokerExplain explain;
         };
 } BrokerRequest;

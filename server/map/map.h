@@ -59,6 +59,7 @@ struct fused_map {
         bool decided;                 /* the kernel engine has heard the kernel's word on it */
         int start_error;              /* what start() has said then */
         atomic_uint n_complaints;
+        bool has_started;             /* start() was called before FUSE_INIT was answered */
         pthread_t caretaker;
         int caretaker_fd;             /* owned: readable when it is to end; negative: it does not run */
 };

@@ -10,6 +10,12 @@
 
 /* ---- FUSE_INIT ------------------------------------------------------------------------------------------------------ */
 
+static int start(struct fused_map *map) {
+        for (uint32_t i = 0; i < map->n_devices; i++)
+                map->devices[i].cookie = i + 1;
+        return map->operations.start ? map->operations.start(map->userdata) : 0;
+}
+
 static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
         uint64_t wanted = FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_ASYNC_READ | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_INIT_EXT |
                           ABI_DIRECT_IO_ALLOW_MMAP;
@@ -29,12 +35,13 @@ static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64
         out->max_readahead = in->max_readahead;
         out->max_background = 64;
         out->congestion_threshold = 48;
+        map->start_error = start(map); /* before the answer: a mount that is there is ready, with its program */
+        map->has_started = true;
 }
 
+/* The kernel engine gives up after FUSE_INIT. */
 static int on_started(struct fused_map *map) {
-        for (uint32_t i = 0; i < map->n_devices; i++)
-                map->devices[i].cookie = i + 1;
-        return map->operations.start ? map->operations.start(map->userdata) : 0;
+        return map->has_started ? map->start_error : start(map);
 }
 
 /* A file opened for writing with O_DIRECT goes past the kernel's cache, writes to different parts of it at the same time. One opened for

@@ -3,7 +3,7 @@
 # A device that shrinks, or cannot take what is written: that operation fails, the mount and its neighbour go on.
 . "$TOP/tests/lib/lib.sh"
 use_program one-file
-use_type one-file one-file
+use_type one-file LISTED= one-file
 mkdir "$T/mnt" "$T/neighbour" "$T/small"
 native_mount -t tmpfs -o size=24M none "$T/small"
 head -c 16777216 /dev/urandom >"$T/small/image"

@@ -4,7 +4,7 @@
 # The user engine: one file on a device, whose mappings the library uses to move the data.
 . "$TOP/tests/lib/lib.sh"
 use_program one-file
-use_type one-file one-file
+use_type one-file LISTED= one-file
 head -c 33554432 /dev/urandom >"$T/image"
 cp "$T/image" "$T/twin"
 head -c 4194304 /dev/urandom >"$T/source"

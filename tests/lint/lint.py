@@ -11,13 +11,15 @@ LAYERS = {  # folder: folders whose headers it may include ("." is what it owns 
     "policy": {"base", "policy"},
     "fused/agent": {"base", "agent", "policy"},
     "fused/launcher": {"base", "wire", "policy", "launcher", "broker", "agent"},
-    "fused/broker": {"base", "wire", "policy", "broker", "launcher"},
+    "fused/broker": {"base", "wire", "policy", "broker", "launcher", "program"},
     "fused/manager": {"base", "wire", "policy", "manager"},
     "client": {"base", "client", "policy"},
-    "server": {"base", "wire", "server", "session", "map", "program", "bpf"},
-    "bpf": {"bpf"},
+    "server": {"base", "wire", "server", "session", "map", "program", "extents", "linear", "stripe"},
+    "bpf": {"bpf", "extents", "linear", "stripe"},
+    "fused/program": {"base", "wire", "program", "policy"},
 }
-ROOT_INCLUDES = {"config.h", "policy-config.h", "libfused.h", "fused-server.h", "fused-map.h", "fused-mapping.h", "fuse_service.h"}
+ROOT_INCLUDES = {"config.h", "policy-config.h", "libfused.h", "fused-server.h", "fused-map.h", "fused-mapping.h", "fuse_service.h", "fused-program.h", "load.h",
+                 "variant.h"}
 PRIVILEGED_CALLS = r"\b(cap_set_proc|fsopen|fsmount|move_mount|mount_setattr|open_tree|pivot_root|setns|chroot|cap_drop_bound)\s*\("
 MAY_BE_PRIVILEGED = ("fused/broker/", "fused/launcher/", "fused/agent/", "tests/", "client/doctor", "client/mount-fused.c", "bpf/", "kernel/")
 

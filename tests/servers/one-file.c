@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A server that maps, for tests: one file, "data", as long as its device and in the same place; with chunk=N every two chunks of N bytes are
- * exchanged, so that requests fall apart. lie=WORD makes its mappings wrong from the middle of the file on. */
+ * exchanged, so that requests fall apart. lie=WORD makes its mappings wrong from the middle of the file on. program=NAME asks for that program,
+ * which is given the file as one run if it is `linear`; poke: then tries what it must not do with bpf(2). */
 
 #define FUSE_USE_VERSION 312
 #include "fused-map.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "linear/linear.h"
+#include "program/files.h"
 
 #define BLOCK 4096U
 #define ROOT FUSE_ROOT_ID
@@ -19,12 +25,16 @@
 typedef struct Arguments {
         char *source; /* owned */
         char *lie;    /* owned */
+        char *program; /* owned */
+        int poke;
         unsigned long chunk;
 } Arguments;
 
 static const struct fuse_opt option_rows[] = {
         {"chunk=%lu", offsetof(Arguments, chunk), 0},
         {"lie=%s", offsetof(Arguments, lie), 0},
+        {"program=%s", offsetof(Arguments, program), 0},
+        {"poke", offsetof(Arguments, poke), 1},
         FUSE_OPT_END,
 };
 
@@ -32,6 +42,7 @@ static struct {
         struct fused_map *map;
         Arguments arguments;
         uint64_t size;
+        bool has_program;
 } own;
 
 static struct stat attributes_of(fuse_ino_t ino) {
@@ -49,8 +60,10 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 
         if (parent != ROOT || strcmp(name, "data") != 0)
                 (void) fuse_reply_err(req, ENOENT);
-        else
+        else {
                 (void) fused_map_reply_entry(own.map, req, &entry, /* mapped= */ true);
+                (void) fused_map_use_program(own.map, FILE_ID, own.has_program);
+        }
 }
 
 static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
@@ -123,6 +136,40 @@ static int on_begin(void *userdata, const struct fused_map_request *request, str
         return 0;
 }
 
+/* ---- programs ------------------------------------------------------------------------------------------------------- */
+
+/* Loading, making, looking for: none of it is a server's. The one thing that is, is tried by every lookup. */
+static void poke(void) {
+        for (unsigned command = 0; command < 40; command++) {
+                union bpf_attr attr = {0};
+                if (command != BPF_PROG_TEST_RUN && (syscall(SYS_bpf, command, &attr, sizeof attr) >= 0 || errno != EPERM))
+                        fprintf(stderr, "one-file: bpf command %u: %s\n", command, strerror(errno));
+        }
+        fprintf(stderr, "one-file: poked\n");
+}
+
+static int on_start(void *userdata) {
+        struct fused_map_table table = {.name = "files", .n_entries = 4};
+        struct linear_file file = {.nodeid = FILE_ID, .length = own.size, .addr = 0, .device = 1};
+        FilesTable files;
+        int r;
+
+        if (!own.arguments.program)
+                return 0;
+        r = fused_map_attach_program(own.map, own.arguments.program, &table, 1);
+        if (r >= 0 && strcmp(own.arguments.program, "linear") == 0) {
+                r = files_init(&files, table.data, table.entry_size, table.n_available);
+                if (r >= 0)
+                        r = files_put(&files, &file);
+                own.has_program = r >= 0;
+        }
+        if (r < 0)
+                fprintf(stderr, "one-file: program %s: %s\n", own.arguments.program, strerror(-r));
+        if (own.arguments.poke)
+                poke();
+        return 0;
+}
+
 /* ---- running -------------------------------------------------------------------------------------------------------- */
 
 static int on_word(void *data, const char *word, int key, struct fuse_args *rest) {
@@ -146,7 +193,7 @@ static int receive(struct fuse_service *service, int flags) {
 static int run(struct fuse_service *service, struct fuse_args *args) {
         static const struct fuse_lowlevel_ops operations = {
                 .lookup = on_lookup, .getattr = on_getattr, .setattr = on_setattr, .open = on_open, .fsync = on_fsync};
-        static const struct fused_map_operations map_operations = {.begin = on_begin};
+        static const struct fused_map_operations map_operations = {.begin = on_begin, .start = on_start};
         const struct fused_map_config config = {.block_size = BLOCK};
         _cleanup_fd_ int fd = -EBADF, direct_fd = -EBADF;
         struct fuse_cmdline_opts options = {0};
@@ -194,5 +241,6 @@ int main(int argc, char **argv) {
         fuse_opt_free_args(&args);
         free(own.arguments.source);
         free(own.arguments.lie);
+        free(own.arguments.program);
         return fuse_service_exit(r);
 }

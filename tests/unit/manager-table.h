@@ -19,6 +19,7 @@ typedef struct TestTable {
         PolicySlot slots[3];
         PolicyRule rules[1];
         PolicyUser users[1];
+        PolicyProgram programs[1];
         uint32_t ids[2];
         uint64_t filters[1]; /* one instruction: a usable type has a filter */
         char strings[512];
@@ -76,6 +77,7 @@ static inline void table_fill(TestTable *t) {
                 .slots = TABLE_ARRAY(t, slots, 3),
                 .rules = TABLE_ARRAY(t, rules, 1),
                 .users = TABLE_ARRAY(t, users, 1),
+                .programs = TABLE_ARRAY(t, programs, 0),
                 .ids = TABLE_ARRAY(t, ids, 2),
                 .filters = TABLE_ARRAY(t, filters, 1),
                 .strings = {.offset = offsetof(TestTable, strings), .count = 1},

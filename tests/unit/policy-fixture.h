@@ -21,6 +21,7 @@ typedef struct Fixture {
         uint32_t ids[4];
         PolicyFile files[4];
         PolicyUser users[1];
+        PolicyProgram programs[1];
         uint64_t filters[2]; /* instructions */
         char strings[512];
 } Fixture;
@@ -56,6 +57,7 @@ static inline void fixture_arrays(Fixture *f) {
                 .ids = FIXTURE_ARRAY(ids),
                 .files = FIXTURE_ARRAY(files),
                 .users = FIXTURE_ARRAY(users),
+                .programs = FIXTURE_ARRAY(programs),
                 .filters = FIXTURE_ARRAY(filters),
                 .strings = {.offset = offsetof(Fixture, strings), .count = 1},
         };
@@ -145,6 +147,7 @@ static inline void fixture_fill(Fixture *f) {
         f->files[1].path = f->files[3].path = fixture_string(f, "/lib64/ld-linux-x86-64.so.2");
         f->files[2].path = fixture_string(f, "/usr/libexec/fused/fused-manager");
         f->table.limits_place = (PolicyPlace){fixture_string(f, "/etc/fused/fused.conf"), 14};
+        f->programs[0] = (PolicyProgram){.name = "stripe", .object = f->types[0].program, .has_digest = 1, .max_memory = 1 << 20};
         f->users[0] = (PolicyUser){.uid = 0,
                                    .limits = {UINT32_MAX, 256, UINT32_MAX, UINT32_MAX},
                                    .place = {f->table.limits_place.file, 20}};

@@ -26,6 +26,7 @@ void explain(Broker *broker, const BrokerRequest *request, int *fds) { n_handled
 void mount_spawn(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_send_file(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_channel(Mount *mount, const BrokerRequest *request) { n_handled++; }
+void mount_program(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_clone(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_backing_socket(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_backing(Mount *mount, const BrokerRequest *request) { n_handled++; }

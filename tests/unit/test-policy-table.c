@@ -57,6 +57,7 @@ static const Mutation mutations[] = {
         ARRAY(ids, 4),
         ARRAY(files, sizeof(PolicyFile)),
         ARRAY(users, sizeof(PolicyUser)),
+        ARRAY(programs, sizeof(PolicyProgram)),
         ARRAY(filters, 8),
         FIELD(table.strings.offset, OFFSET(strings), OFFSET(strings) + 4),
         FIELD(table.strings.offset, OFFSET(strings), UINT32_MAX - 7),
@@ -86,6 +87,8 @@ static const Mutation mutations[] = {
         FIELD(devices[1].kind, POLICY_DEVICE_LOOP, _POLICY_DEVICE_KIND_MAX),
         FIELD(devices[1].path, N_STRINGS - 1, N_STRINGS), FIELD(files[0].path, 1, 2),
         FIELD(files[3].path, 1, N_STRINGS), FIELD(files[0].flags, 0, 1), FIELD(users[0].place.file, 0, N_STRINGS),
+        FIELD(programs[0].object, 1, N_STRINGS), FIELD(programs[0].has_digest, 1, 2), FIELD(programs[0].signature, 0, N_STRINGS),
+        FIELD(types[0].programs, 0, N_STRINGS), FIELD(types[0].device_clones, POLICY_CLONES_MAX, POLICY_CLONES_MAX + 1),
 };
 
 static void put(Fixture *f, const Mutation *m, uint64_t value) {
@@ -156,7 +159,7 @@ static void test_counts(void **state) {
         *table = f->table;
         const PolicyArray none = {.offset = (uint32_t) (size - 8)};
         table->size = (uint32_t) size;
-        table->arguments = table->slots = table->rules = table->devices = table->ids = table->files = table->users =
+        table->arguments = table->slots = table->rules = table->devices = table->ids = table->files = table->users = table->programs =
                 table->filters = none;
         table->manager_files = (PolicyRange){0};
         table->limits_place.file = 0;
@@ -220,7 +223,7 @@ static void test_bounded(void **state) {
         assert_non_null(data);
         *table = f->table;
         table->size = POLICY_TABLE_MAX_SIZE;
-        table->types.count = table->slots.count = table->rules.count = table->files.count = 0;
+        table->types.count = table->slots.count = table->rules.count = table->files.count = table->programs.count = 0;
         table->manager_files = (PolicyRange){0};
         table->types.offset = table->slots.offset = table->rules.offset = table->files.offset = at;
         table->limits_place.file = 0;

@@ -1,0 +1,89 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Mapping programs: listed by policy, vetted, loaded for one mount, run by its server, which may do nothing else with bpf(2).
+. "$TOP/tests/lib/lib.sh"
+use_program one-file
+use_type one-file "LISTED=linear missing changed signed forged others" one-file
+head -c 8388608 /dev/urandom >"$T/image"
+mkdir "$T/mnt"
+objects=$(dirname "$(find "$STAGE/lib" -name linear.bpf.o)")
+mkdir -p "$T/objects" "$T/policy/fused.conf.d"
+chmod 755 "$T/objects"
+cp "$objects/linear.bpf.o" "$T/objects/changed.bpf.o"
+printf '\0' >>"$T/objects/changed.bpf.o"
+cp "$objects/linear.bpf.o" "$T/objects/signed.bpf.o"
+install -m 666 "$objects/linear.bpf.o" "$T/objects/others.bpf.o" # anybody may change it
+openssl genpkey -algorithm ed25519 -out "$T/key.pem" 2>/dev/null
+openssl pkey -in "$T/key.pem" -pubout -out "$T/objects/key.pub"
+openssl pkeyutl -sign -rawin -inkey "$T/key.pem" -in "$T/objects/signed.bpf.o" -out "$T/objects/signed.sig"
+head -c 64 /dev/urandom >"$T/objects/forged.sig"
+chmod 644 "$T"/objects/*.sig "$T/objects/key.pub"
+digest=$(sha256sum <"$objects/linear.bpf.o" | cut -d' ' -f1)
+cat >"$T/policy/fused.conf.d/more.conf" <<CONF
+[Program missing]
+Object=$T/objects/none.bpf.o
+SHA256=$digest
+[Program changed]
+Object=$T/objects/changed.bpf.o
+SHA256=$digest
+[Program signed]
+Object=$T/objects/signed.bpf.o
+Signature=$T/objects/signed.sig
+PublicKey=$T/objects/key.pub
+[Program forged]
+Object=$T/objects/signed.bpf.o
+Signature=$T/objects/forged.sig
+PublicKey=$T/objects/key.pub
+[Program others]
+Object=$T/objects/others.bpf.o
+SHA256=$digest
+CONF
+start_fused
+ls_programs() { python3 "$TOP/tests/lib/bpf-programs.py" | grep -x linear_run || true; }
+generation() { busctl --address="unix:path=$T/run/control" get-property org.fused1 /org/fused1 org.fused1.Manager Generation | cut -d' ' -f2; }
+no_programs() { [ "$(ls_programs | wc -l)" -le "$before" ]; }
+before=$(ls_programs | wc -l)
+fusectl_reload() { local was; was=$(generation); kill -HUP "$FUSED_PID"; newer() { [ "$(generation)" -gt "$was" ]; }; wait_for "the new policy" 15 newer; }
+mapping_of() { fusectl --json status "$1" | json "d['mapping']['$2']"; }
+
+say "a program answers, and its server may do nothing else with bpf(2)"
+id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=linear,poke)
+cmp "$T/mnt/data" "$T/image" || fail "it does not read as the image"
+assert_equal "$(fusectl --json status "$id" | json "d['program']")" linear
+[ "$(mapping_of "$id" answered-by-program)" -gt 10 ] || fail "the program was not asked: $(fusectl status "$id")"
+assert_equal "$(mapping_of "$id" answered-by-server)" 0 "lookups by the server"
+dd if=/dev/urandom of="$T/mnt/data" bs=64K count=8 seek=3 conv=notrunc,fsync status=none
+cmp "$T/mnt/data" "$T/image" || fail "what was written is not in the image"
+fusectl status "$id" | grep -q 'one-file: poked' || fail "it has not tried"
+! fusectl status "$id" | grep 'one-file: bpf command' || fail "bpf(2) lets it do more"
+[ "$(ls_programs | wc -l)" -gt "$before" ] || fail "there is no program to see"
+fusectl umount "$T/mnt"
+wait_for "the end of all programs" 5 no_programs
+
+say "a type that lists none has no bpf(2) at all; one that is not listed is not there"
+use_type one-file LISTED= plain-file
+fusectl_reload
+id=$(fusectl mount plain-file "$T/image" "$T/mnt" -o program=linear)
+fusectl status "$id" | grep -q 'program linear: No such file' || fail "$(fusectl status "$id")"
+cmp "$T/mnt/data" "$T/image" || fail "it does not work without"
+fusectl umount "$T/mnt"
+
+say "signed instead of listed by digest"
+id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=signed)
+assert_equal "$(fusectl --json status "$id" | json "d['program']")" signed
+fusectl umount "$T/mnt"
+
+refused() { # NAME RULE
+        local id
+        id=$(fusectl mount one-file "$T/image" "$T/mnt" -o "program=$1")
+        fusectl status "$id" | grep -q "program $1: Operation not permitted" || fail "$1: $(fusectl status "$id")"
+        grep -q "program $1 is refused: $2" "$T/fused.log" || fail "$1: the log does not say: $2"
+        cmp "$T/mnt/data" "$T/image" || fail "$1: the mount does not work without"
+        fusectl umount "$T/mnt"
+}
+say "what is refused before a byte of it is parsed"
+refused missing "object: the file that the policy names is not there"
+refused changed "digest: SHA-256 is"
+refused forged "signature: the signature is not of this object"
+refused others "object: the file that the policy names is not root's alone"
+wait_for "the end of all programs" 5 no_programs
