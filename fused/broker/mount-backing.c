@@ -18,6 +18,25 @@ static uint32_t backings_max(const Mount *mount) {
         return mount->type->max_backings + (mount->type->device_clones > 0 ? mount->type->slots.count : 0);
 }
 
+/* The manager has gone while the worker was at it: the server, who would wait for long, hears it from us. */
+static void tell_server(const Mount *mount, int error, uint32_t value) {
+        static const uint32_t commands[_BROKER_OPERATION_MAX] = {
+                [BROKER_BACKING_SOCKET] = CHANNEL_BACKING_SOCKET,
+                [BROKER_BACKING_OPEN] = CHANNEL_BACKING_OPEN,
+                [BROKER_BACKING_CLOSE] = CHANNEL_BACKING_CLOSE,
+        };
+        const ChannelReply reply = {
+                .magic = CHANNEL_MAGIC,
+                .command = commands[mount->backing_operation],
+                .serial = mount->backing_channel_serial,
+                .error = error,
+                .value = error < 0 ? 0 : value,
+        };
+
+        if (mount->second_fd >= 0)
+                (void) fd_send(mount->second_fd, &reply, sizeof reply, NULL, 0); /* never waits */
+}
+
 static void answer(Mount *mount, int error, uint32_t value) {
         BrokerRequest request = {.operation = mount->backing_operation, .serial = mount->backing_serial, .mount_id = mount->record.mount_id};
         BrokerReply reply = {.error = error, .value = value, .n_backings = mount->record.n_backings};
@@ -35,6 +54,8 @@ static void on_ready(Mount *mount, int error) {
 
         if (error >= 0)
                 mount_channel_answer(mount, CHANNEL_BACKING_SOCKET, serial, 0, NULL, 0, &servers, 1, &error);
+        if (!mount->backing_asked && error < 0)
+                tell_server(mount, error, 0);
         answer(mount, error, 0);
 }
 
@@ -70,8 +91,8 @@ static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *
                 mount->record.n_backings++;
         else if (error >= 0 && mount->record.n_backings > 0)
                 mount->record.n_backings--;
-        if (opened && !mount->backing_asked) /* the manager has gone meanwhile: nobody will ever name it */
-                (void) start_order(mount, BROKER_BACKING_CLOSE, report->backing_id, 0);
+        if (!mount->backing_asked)
+                return tell_server(mount, error, report->backing_id);
         answer(mount, error, report->backing_id);
 }
 
@@ -120,6 +141,7 @@ static void expect_answer(Mount *mount, const BrokerRequest *request) {
         mount->backing_asked = true;
         mount->backing_serial = request->serial;
         mount->backing_operation = request->operation;
+        mount->backing_channel_serial = request->backing.channel_serial;
 }
 
 /* Safe: one worker for each mount whose type permits backing files. */
@@ -128,7 +150,6 @@ void mount_backing_socket(Mount *mount, const BrokerRequest *request) {
 
         if (reply.error < 0)
                 return manager_reply(mount->broker, request, &reply, NULL, 0);
-        mount->backing_channel_serial = request->backing.channel_serial;
         expect_answer(mount, request);
 }
 

@@ -46,7 +46,7 @@ struct Mount {
         WorkerLink *backing_worker; /* owned: it has been sent for, and is there */
         bool backing_started, backing_busy, backing_asked; /* asked: a manager waits for it */
         int backing_servers_fd;  /* owned: the server's end of the worker's socket, until the worker is ready */
-        uint64_t backing_channel_serial; /* of the server's request for it */
+        uint64_t backing_channel_serial; /* of the server's request that is on its way */
         uint64_t backing_serial; /* of the request that its worker is at, if asked */
         BrokerOperation backing_operation;
         uint32_t read_only_trees; /* bits: slots whose clone nobody can write to */

@@ -263,6 +263,24 @@ steps ok close m1
 steps ok close m2
 assert_registered 0
 
+say "and one that is killed in the middle of it does not keep the server waiting"
+worker=$(for p in $(server_pids); do [ "$(cat "/proc/$p/comm")" != fused ] || echo "$p"; done)
+[ -n "$worker" ] || fail "no worker is there"
+kill -STOP "$worker"
+echo "open m1 $MNT/more1 O_RDONLY" >&"$TO"
+if read -r -t 0.5 SAID <&"$FROM"; then fail "it did not wait for the worker: $SAID"; fi
+old=$(manager_pid)
+kill -KILL "$old"
+wait_for "a new manager" 4 new_manager
+kill -CONT "$worker"
+read -r -t 4 SAID <&"$FROM" || fail "the server still waits for the old manager"
+assert_equal "$SAID" ok
+steps ok open m2 "$MNT/more2" O_RDONLY
+assert_registered 2
+steps ok close m1
+steps ok close m2
+assert_registered 0
+
 say "a worker that hangs costs nothing but passthrough"
 worker=$(for p in $(server_pids); do [ "$(cat "/proc/$p/comm")" != fused ] || echo "$p"; done)
 [ -n "$worker" ] || fail "no worker is there"
