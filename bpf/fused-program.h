@@ -194,8 +194,8 @@ _fused_inline_ uint32_t fused_hash(uint64_t nodeid) {
 
 #ifdef FUSED_NATIVE
 
-#define FUSED_PROGRAM(name) struct fused_forms_of_##name
-#define FUSED_SAMPLE(name) struct fused_sample_of_##name
+#define FUSED_PROGRAM(name) static int (*const fused_form_of_##name)(struct fused_program_call *) __attribute__((unused)) = name##_begin
+#define FUSED_SAMPLE(name) static int (*const fused_sample_of_##name)(struct fused_sample_call *) __attribute__((unused)) = name##_sample
 
 #else
 

@@ -152,6 +152,20 @@ FUSE_SERVICE_API int fused_map_attach_program(struct fused_map *map, const char 
 /* The program's tables know (or do not know any more) this file: it is asked before the server. */
 FUSE_SERVICE_API int fused_map_use_program(struct fused_map *map, uint64_t nodeid, bool use);
 
+/* A program's table of files by node id (fused-mapping-program(7)), as the server fills it; the program may read meanwhile. One thread changes a
+ * table at a time. */
+struct fused_program_files {
+        void *data;
+        uint64_t entry_size;
+        uint64_t n_slots;
+};
+/* table: as attached. -EINVAL: its entries are no files, or fewer than 2. */
+FUSE_SERVICE_API int fused_program_files_init(struct fused_program_files *files, const struct fused_map_table *table);
+/* entry: a whole one, its first 8 bytes the node id, not 0. Replaces that file's. -ENOSPC: no place; the server answers for this file. */
+FUSE_SERVICE_API int fused_program_files_put(struct fused_program_files *files, const void *entry);
+/* When this has returned, what belonged to the file in other tables may be used again. Not there is fine. */
+FUSE_SERVICE_API void fused_program_files_remove(struct fused_program_files *files, uint64_t nodeid);
+
 /* ---- facts ------------------------------------------------------------------------------------------------------------ */
 
 FUSE_SERVICE_API const char *fused_map_engine(const struct fused_map *map); /* "user" or "kernel" */
