@@ -61,7 +61,7 @@ static int spread(Change *c, const Record *records, const Part *parts, unsigned 
                   unsigned at, uint64_t key) {
         MappingPool *pool = c->cache->pool;
         Child with[NEW_LEAVES_MAX];
-        uint64_t used = m > 0 ? LOAD(&pool_node(pool, nodes[0])->used) : 0;
+        uint32_t used = m > 0 ? LOAD(&pool_node(pool, nodes[0])->used) : 0;
 
         assert(k <= NEW_LEAVES_MAX);
         int r = change_reserve(c, (k > m ? k - m : 0) + c->height + 1);

@@ -112,7 +112,7 @@ NodeIndex pool_take(MappingPool *pool) {
                 Node *node = pool_node(pool, index);
                 STORE(&node->version, (uint64_t) life << 32 | 1);
                 atomic_thread_fence(memory_order_release);
-                STORE(&node->used, (uint64_t) LOAD(&pool->now) << 32);
+                STORE(&node->used, LOAD(&pool->now));
                 STORE(&node->level, 0);
                 STORE(&node->shape, 0);
         }

@@ -48,7 +48,8 @@ typedef struct Child {
  * pack.h). */
 typedef struct Node {
         _Atomic uint64_t version; /* life << 32 | changes << 1 | being changed; 0: not in use */
-        _Atomic uint64_t used; /* leaf: pool->now of the last use << 32 | of the one before that was at another time */
+        _Atomic uint32_t used;    /* leaf: pool->now of the last use */
+        uint32_t reserved;
         _Atomic uint64_t shape;
         _Atomic uint64_t base;    /* what starts or keys in the body are relative to */
         union {
@@ -130,9 +131,9 @@ static inline unsigned root_height(uint64_t root) { /* levels, 1: the root is a 
 
 /* Each further use at the same time changes nothing, and touches no memory that other readers have. */
 static inline void note_use(const MappingPool *pool, Node *leaf) {
-        uint64_t used = LOAD(&leaf->used), now = LOAD(&pool->now);
-        if (used >> 32 != now)
-                STORE(&leaf->used, now << 32 | used >> 32);
+        uint32_t now = LOAD(&pool->now);
+        if (LOAD(&leaf->used) != now)
+                STORE(&leaf->used, now);
 }
 
 /* cache-pool.c */
