@@ -143,7 +143,8 @@ static void on_config(struct fused_map *map, SessionThread *thread, const struct
                 attach_program(map);
         }
         vector.iov_len = (size_t) n;
-        (void) session_reply(thread, header->unique, map->start_error < 0 ? map->start_error : r < 0 ? -ENOSYS : 0, &vector, n > 0 ? 1 : 0);
+        r = map->start_error < 0 ? map->start_error : r < 0 ? -ENOSYS : 0; /* ENOSYS: go on without */
+        (void) session_reply(thread, header->unique, r, &vector, r < 0 ? 0 : 1);
 }
 
 /* Until CONFIG is answered the kernel sends nothing else, so another request means that it has dropped the flag from the answer to FUSE_INIT. */

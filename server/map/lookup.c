@@ -118,6 +118,23 @@ int map_ask(struct fused_map *map, MapFile *file, const struct fused_map_request
         return r < 0 ? r : check_both(map, file, request->pos, ret_read, ret_write, "server");
 }
 
+/* Where the cache has holes and the server has just put something, they are to be forgotten; the kernel does so when the write has ended. */
+static void forget_holes(MapFile *file, const struct fused_map_request *request, const struct fused_mapping *answer) {
+        MappingCache *reads = atomic_load_explicit(&file->read_cache, memory_order_acquire);
+        const uint64_t end = MIN_OF(answer->offset + answer->length, request->pos + request->count);
+        struct fused_mapping known;
+        uint64_t pos = request->pos;
+
+        if (!(request->opflags & FUSED_MAPPING_OP_CHANGES) || !reads || answer->type == FUSED_MAPPING_HOLE ||
+            answer->type == FUSED_MAPPING_RETRY_CACHE)
+                return;
+        for (; pos < end && mapping_cache_next(reads, pos, &known) && known.offset < end; pos = known.offset + known.length)
+                if (known.type == FUSED_MAPPING_HOLE) {
+                        (void) mapping_cache_invalidate(reads, answer->offset, answer->length);
+                        return;
+                }
+}
+
 int map_lookup(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t count, uint32_t opflags,
                struct fused_mapping *ret_read, struct fused_mapping *ret_write) {
         const struct fused_map_request request = {
@@ -130,6 +147,8 @@ int map_lookup(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t coun
                         return 0;
                 }
                 r = map_ask(map, file, &request, ret_read, ret_write);
+                if (r >= 0)
+                        forget_holes(file, &request, ret_read);
                 if (r < 0 || ret_read->type != FUSED_MAPPING_RETRY_CACHE)
                         return r;
         }

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The model of the kernel: the connection. See model.h. */
+
+#define FUSE_USE_VERSION 312
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "model/model.h"
+
+#define PACKET_MAX (160U << 10)
+#define WAIT_SECONDS 20
+
+void model_init(Model *model, const ModelConfig *config) {
+        const struct timeval limit = {.tv_sec = WAIT_SECONDS};
+        int pair[2];
+
+        *model = (Model){.config = *config, .unique = 2, .block_size = 4096, .max_bytes = INT64_MAX,
+                         .next_cookie = config->column == MODEL_R7 ? 5 : 1}; /* never what a server counts on */
+        if (model->config.cache_bytes == 0)
+                model->config.cache_bytes = 256 << 10;
+        (void) pthread_mutex_init(&model->lock, NULL);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+        assert_int_equal(setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+        model->fd = pair[0];
+        model->server_fd = pair[1];
+}
+
+void model_done(Model *model) {
+        for (size_t i = 0; i < model->n_inodes; i++) {
+                model_tree_free(&model->inodes[i].reads);
+                model_tree_free(&model->inodes[i].writes);
+        }
+        (void) fd_close(model->fd);
+        (void) pthread_mutex_destroy(&model->lock);
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------------- */
+
+static void send_request(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size, const void *data, size_t data_size) {
+        struct fuse_in_header header = {
+                .len = (uint32_t) (sizeof header + in_size + data_size), .opcode = opcode, .unique = model->unique += 2, .nodeid = nodeid};
+        struct iovec vectors[] = {{&header, sizeof header}, {(void *) (uintptr_t) in, in_size}, {(void *) (uintptr_t) data, data_size}};
+        const struct msghdr message = {.msg_iov = vectors, .msg_iovlen = ELEMENTSOF(vectors)};
+
+        assert_int_equal(sendmsg(model->fd, &message, MSG_NOSIGNAL), header.len);
+}
+
+/* Notifications come between. */
+static ssize_t receive_answer(Model *model, void *out, size_t out_size) {
+        static uint8_t packet[PACKET_MAX];
+        struct fuse_out_header header;
+        ssize_t n;
+
+        for (;;) {
+                n = recv(model->fd, packet, sizeof packet, 0);
+                assert_true(n >= (ssize_t) sizeof header);
+                memcpy(&header, packet, sizeof header);
+                assert_int_equal(header.len, n);
+                if (header.unique != 0)
+                        break;
+                model->notify_result = model_notify(model, header.error, packet + sizeof header, (size_t) n - sizeof header);
+        }
+        assert_int_equal(header.unique, model->unique);
+        n -= (ssize_t) sizeof header;
+        assert_true(header.error <= 0 && header.error > -512);
+        if (header.error < 0) {
+                assert_int_equal(n, 0);
+                return header.error;
+        }
+        memcpy(out, packet + sizeof header, MIN_OF((size_t) n, out_size));
+        return n;
+}
+
+ssize_t model_ask2(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size, const void *data, size_t data_size,
+                   void *out, size_t out_size) {
+        send_request(model, opcode, nodeid, in, in_size, data, data_size);
+        return receive_answer(model, out, out_size);
+}
+
+ssize_t model_ask(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size, void *out, size_t out_size) {
+        return model_ask2(model, opcode, nodeid, in, in_size, NULL, 0, out, out_size);
+}
+
+/* ---- FUSE_INIT, CONFIG ---------------------------------------------------------------------------------------------- */
+
+void model_send_init(Model *model) {
+        uint64_t flags = 0x7ff00000000ULL | (uint32_t) ~FUSE_INIT_RESERVED; /* all that Linux has, up to bit 42 */
+
+        if (model->config.offers)
+                flags |= IOMAP_INIT;
+        const struct fuse_init_in in = {
+                .major = 7, .minor = model->config.minor, .max_readahead = 131072, .flags = (uint32_t) flags, .flags2 = (uint32_t) (flags >> 32)};
+        send_request(model, FUSE_INIT, 0, &in, sizeof in, NULL, 0);
+}
+
+static int send_config(Model *model) {
+        const IomapConfigIn in = {.flags = model->config.config_flags, .maxbytes = INT64_MAX, .cache_maxbytes = 256 << 10};
+        ssize_t n = model_ask(model, IOMAP_CONFIG, 0, &in, sizeof in, &model->agreed, sizeof model->agreed);
+        int r;
+
+        if (n == -ENOSYS) {
+                model->configured = true;
+                return 0;
+        }
+        r = n < 0 ? (int) n : model_check_config(model, &model->agreed, (size_t) n);
+        if (r < 0) {
+                model->broken = true;
+                return r;
+        }
+        model->agreed_size = (size_t) n;
+        if (model->agreed.flags & IOMAP_CONFIG_BLOCKSIZE)
+                model->block_size = model->agreed.s_blocksize;
+        if (model->agreed.flags & IOMAP_CONFIG_MAXBYTES)
+                model->max_bytes = (uint64_t) model->agreed.s_maxbytes;
+        model->configured = true;
+        return 0;
+}
+
+int model_start(Model *model) {
+        ssize_t n = receive_answer(model, &model->init, sizeof model->init);
+
+        assert_int_equal(n, sizeof model->init);
+        assert_int_equal(model->init.major, 7);
+        /* With Linux's own minor the bit is another feature's, which this server has not. */
+        if (model->config.minor != IOMAP_MINOR)
+                assert_false(abi_init_flags(model->init.flags, model->init.flags2) & IOMAP_INIT);
+        model->iomap = model->config.minor == IOMAP_MINOR && model->config.offers && !model->config.drops &&
+                       abi_init_flags(model->init.flags, model->init.flags2) & IOMAP_INIT;
+        return model->iomap ? send_config(model) : 0;
+}
+
+/* ---- ioctls --------------------------------------------------------------------------------------------------------- */
+
+static int add_device(struct fused_map *map, int fd, uint32_t *ret_cookie) {
+        Model *model = map->kernel_userdata;
+        struct stat st;
+
+        if (!model->iomap || model->config.add_device_error)
+                return model->iomap ? model->config.add_device_error : -EPERM;
+        assert_int_equal(fstat(fd, &st), 0);
+        assert_true(model->n_devices < MODEL_DEVICES_MAX);
+        *ret_cookie = model->next_cookie++;
+        model->devices[model->n_devices++] = (ModelDevice){.fd = fd, .cookie = *ret_cookie, .size = (uint64_t) st.st_size,
+                                                           .writable = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR};
+        return 0;
+}
+
+static int set_block_size(struct fused_map *map, uint32_t cookie, uint32_t size) {
+        Model *model = map->kernel_userdata;
+        ModelDevice *device = model_device(model, cookie);
+
+        if (!model->iomap || model->config.block_size_error)
+                return model->iomap ? model->config.block_size_error : -EOPNOTSUPP;
+        if (!device)
+                return -ENOENT;
+        device->block_size = size;
+        return 0;
+}
+
+static int stay_out_of_reclaim(struct fused_map *map) {
+        return 0;
+}
+
+static int notify(struct fused_map *map, int code, const void *data, size_t size) {
+        Model *model = map->kernel_userdata;
+
+        return model->config.notify_by_socket ? map_kernel_calls.notify(map, code, data, size) : model_notify(model, code, data, size);
+}
+
+static int attach_program(struct fused_map *map) {
+        Model *model = map->kernel_userdata;
+
+        if (model->config.attach_error)
+                return model->config.attach_error;
+        model->attached = true;
+        return 0;
+}
+
+const MapKernelCalls model_calls = {.add_device = add_device, .set_block_size = set_block_size, .stay_out_of_reclaim = stay_out_of_reclaim,
+                                    .notify = notify, .attach_program = attach_program};
+
+/* ---- inodes --------------------------------------------------------------------------------------------------------- */
+
+ModelDevice *model_device(Model *model, uint32_t cookie) {
+        for (size_t i = 0; i < model->n_devices; i++)
+                if (model->devices[i].cookie == cookie && cookie != 0)
+                        return &model->devices[i];
+        return NULL;
+}
+
+/* The flags count when an inode is made, and only both of them, and only if the server has answered with the new minor. */
+static ModelInode *instantiate(Model *model, const struct fuse_entry_out *entry) {
+        const uint32_t both = IOMAP_ATTR_EXCLUSIVE | IOMAP_ATTR_IOMAP;
+        ModelInode *inode;
+
+        assert_true(entry->nodeid != 0);
+        for (size_t i = 0; i < model->n_inodes; i++)
+                if (model->inodes[i].nodeid == entry->nodeid)
+                        return &model->inodes[i];
+        assert_true(model->n_inodes < MODEL_INODES_MAX);
+        (void) pthread_mutex_lock(&model->lock);
+        inode = &model->inodes[model->n_inodes++];
+        *inode = (ModelInode){
+                .nodeid = entry->nodeid, .ino = entry->attr.ino, .size = entry->attr.size, .disk_size = entry->attr.size,
+                .iomap = model->iomap && !model->config.ignores_attr && model->init.minor >= IOMAP_MINOR && S_ISREG(entry->attr.mode) &&
+                         (entry->attr.flags & both) == both,
+        };
+        (void) pthread_mutex_unlock(&model->lock);
+        return inode;
+}
+
+ModelInode *model_create(Model *model, const char *name) {
+        const struct fuse_create_in in = {.flags = O_RDWR, .mode = S_IFREG | 0600};
+        struct {
+                struct fuse_entry_out entry;
+                struct fuse_open_out open;
+        } out;
+
+        assert_int_equal(model_ask2(model, FUSE_CREATE, FUSE_ROOT_ID, &in, sizeof in, name, strlen(name) + 1, &out, sizeof out), sizeof out);
+        assert_false(out.open.open_flags & (ABI_FOPEN_PASSTHROUGH | FOPEN_STREAM | FOPEN_NONSEEKABLE)); /* would be refused */
+        return instantiate(model, &out.entry);
+}
+
+ModelInode *model_lookup(Model *model, const char *name) {
+        struct fuse_entry_out out;
+
+        assert_int_equal(model_ask(model, FUSE_LOOKUP, FUSE_ROOT_ID, name, strlen(name) + 1, &out, sizeof out), sizeof out);
+        return instantiate(model, &out);
+}
+
+void model_forget(Model *model, ModelInode *inode) {
+        const struct fuse_forget_in in = {.nlookup = 1};
+
+        send_request(model, FUSE_FORGET, inode->nodeid, &in, sizeof in, NULL, 0);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The kernel's side of fuse-iomap, played over a socket pair: a server reads and writes one end as it would /dev/fuse. It negotiates, asks for
+ * mappings, has the mapping cache, checks every mapping, and does the I/O of mapped files itself, on the devices' descriptors. What the real one
+ * takes by ioctl comes through MapKernelCalls.
+ *
+ *   model.c       the connection: FUSE_INIT, CONFIG, requests, ioctls   model-check.c  the rules
+ *   model-cache.c the mapping cache, notifications                      model-io.c     lookup and I/O
+ *
+ * Two columns: the rules of the posted patches (R7) and of the later tree (RN), which are stricter. There is no page cache: a buffered write
+ * is written back at once, with the requests that that makes. */
+
+#include <pthread.h>
+
+#include "map/kernel.h"
+
+typedef enum ModelColumn {
+        MODEL_R7,
+        MODEL_RN,
+} ModelColumn;
+
+typedef struct ModelConfig {
+        ModelColumn column;
+        uint32_t minor;        /* of FUSE_INIT; 99 has it */
+        bool offers;           /* bit 43, whatever it means beside that minor */
+        bool drops;            /* it does not look at bit 43 of the answer */
+        bool ignores_attr;     /* it does not look at the attribute flags */
+        uint64_t config_flags; /* what CONFIG has; 0x7f: the long answer */
+        uint64_t cache_bytes;  /* per tree, 0: the kernel's 256 KiB */
+        int add_device_error, block_size_error, attach_error;
+        bool notify_by_socket; /* notifications are read, and not called */
+} ModelConfig;
+
+typedef struct ModelTree {
+        struct fused_mapping *mappings; /* owned, ordered */
+        size_t n, n_allocated;
+        unsigned n_dropped; /* times that all of it was thrown away */
+} ModelTree;
+
+typedef struct ModelInode {
+        uint64_t nodeid, ino;
+        bool iomap;
+        bool has_cache;  /* the object: made by the first upsert */
+        bool has_writes; /* the write tree is there */
+        uint64_t size, disk_size;
+        ModelTree reads, writes;
+} ModelInode;
+
+#define MODEL_INODES_MAX 8
+#define MODEL_DEVICES_MAX 8
+
+typedef struct ModelDevice {
+        int fd; /* borrowed */
+        uint32_t cookie, block_size;
+        uint64_t size;
+        bool writable;
+        unsigned n_invalidated;
+} ModelDevice;
+
+typedef struct Model {
+        ModelConfig config;
+        int fd;                /* owned: our end */
+        int server_fd;         /* the other */
+        pthread_mutex_t lock;  /* inodes and devices: notifications come from the server's threads */
+        struct fuse_init_out init;
+        IomapConfigOut agreed; /* what CONFIG was answered */
+        size_t agreed_size;
+        bool iomap, configured, broken;
+        uint32_t block_size;
+        uint64_t max_bytes;
+        ModelDevice devices[MODEL_DEVICES_MAX];
+        size_t n_devices;
+        uint32_t next_cookie;
+        ModelInode inodes[MODEL_INODES_MAX];
+        size_t n_inodes;
+        uint64_t unique;
+        bool no_end, no_ioend; /* ENOSYS once */
+        bool attached;
+        /* The mapping program, if it is attached: true: handled. */
+        bool (*program)(void *userdata, const IomapBeginIn *in, uint64_t nodeid, IomapBeginOut *out);
+        void *program_userdata;
+        int notify_result;     /* of the last notification */
+        unsigned n_begin, n_end, n_ioend, n_upsert, n_invalidate, n_data, n_cached, n_by_program;
+} Model;
+
+void model_init(Model *model, const ModelConfig *config); /* asserts */
+void model_done(Model *model);
+extern const MapKernelCalls model_calls; /* with the model as map->kernel_userdata */
+/* FUSE_INIT, and CONFIG if it was agreed on. Returns CONFIG's error or 0. Call while the server serves. */
+int model_start(Model *model);
+/* The first half: sends FUSE_INIT before the server is there. */
+void model_send_init(Model *model);
+/* One request, answered. Returns the bytes after the header, or the error. */
+ssize_t model_ask(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size, void *out, size_t out_size);
+ssize_t model_ask2(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size, const void *data, size_t data_size,
+                   void *out, size_t out_size);
+ModelInode *model_create(Model *model, const char *name);
+ModelInode *model_lookup(Model *model, const char *name); /* made if it is not there */
+void model_forget(Model *model, ModelInode *inode);
+ModelDevice *model_device(Model *model, uint32_t cookie);
+
+/* 0 or a negative errno. pos: UINT64_MAX for an upsert. */
+int model_check(const Model *model, const ModelInode *inode, const struct fused_mapping *mapping, bool write, uint64_t pos, uint32_t opflags);
+int model_check_config(const Model *model, const IomapConfigOut *out, size_t size);
+
+int model_notify(Model *model, int code, const void *data, size_t size);
+void model_cache_drop(ModelInode *inode, uint64_t offset, uint64_t length);
+/* Step 1 of a lookup. */
+bool model_cache_ask(const Model *model, const ModelInode *inode, uint64_t pos, uint32_t opflags, IomapBeginOut *ret);
+void model_tree_free(ModelTree *tree);
+
+/* Where pos is: from and to; to is the same but for writes out of place. */
+int model_map(Model *model, ModelInode *inode, uint64_t pos, uint64_t count, uint32_t opflags, struct fused_mapping *ret_from,
+              struct fused_mapping *ret_to);
+int model_read(Model *model, ModelInode *inode, uint64_t pos, size_t size, uint8_t *data, bool direct);
+int model_write(Model *model, ModelInode *inode, uint64_t pos, size_t size, const uint8_t *data, bool direct);
+int model_truncate(Model *model, ModelInode *inode, uint64_t size);
+int model_fallocate(Model *model, ModelInode *inode, uint32_t mode, uint64_t pos, uint64_t length);
+int model_fsync(Model *model, ModelInode *inode);
