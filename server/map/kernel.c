@@ -43,7 +43,7 @@ ChannelEngineReason map_kernel_refusal(const struct fused_map *map, const struct
 static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
         uint64_t flags;
 
-        map_user_engine.init(map, in, offered, out);
+        user_answer_init(map, in, offered, out);
         flags = abi_init_flags(out->flags, out->flags2) | FUSE_INIT_EXT | IOMAP_INIT;
         out->minor = IOMAP_MINOR; /* with less, the kernel does not look at the flags of attributes */
         out->flags = (uint32_t) flags;

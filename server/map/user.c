@@ -16,7 +16,7 @@ static int start(struct fused_map *map) {
         return map->operations.start ? map->operations.start(map->userdata) : 0;
 }
 
-static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
+void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
         uint64_t wanted = FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_ASYNC_READ | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_INIT_EXT |
                           ABI_DIRECT_IO_ALLOW_MMAP;
         /* Truncation by open comes as SETATTR, setuid bits are cleared by the kernel, and nobody else changes a file's data. */
@@ -35,6 +35,10 @@ static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64
         out->max_readahead = in->max_readahead;
         out->max_background = 64;
         out->congestion_threshold = 48;
+}
+
+static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
+        user_answer_init(map, in, offered, out);
         map->start_error = start(map); /* before the answer: a mount that is there is ready, with its program */
         map->has_started = true;
 }

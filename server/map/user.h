@@ -43,6 +43,7 @@ bool batch_keep(struct fused_map *map, SessionThread *thread, const struct fuse_
 void batch_flush(struct fused_map *map, SessionThread *thread); /* moves and answers what was kept */
 void batch_free(void *slot);
 
+void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
 void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in);
 void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_write_in *in, uint8_t *data);
 int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) _must_check_;

@@ -418,7 +418,8 @@ static void step_write(Model *model, Twin *twin, bool append) {
 
 static void step_fallocate(Model *model, Twin *twin) {
         static const uint32_t modes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                         FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
+                                         FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+                                         FALLOC_FL_ZERO_RANGE};
         const uint32_t mode = modes[random_below(ELEMENTSOF(modes))];
         const uint64_t pos = random_below(FILE_MAX - BLOCK * 6), size = 1 + random_below(BLOCK * 6);
 
