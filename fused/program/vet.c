@@ -158,21 +158,27 @@ int vet_object(const void *elf, size_t size, Loaded *loaded, uint64_t max_memory
 
 /* ---- helpers -------------------------------------------------------------------------------------------------------- */
 
-/* What a mapping program needs. No reading of kernel memory, no system calls from BPF, no printing, no time to tell by. */
+/* What a mapping program needs. No reading of kernel memory, no system calls from BPF, no printing, no time to tell by; and no loops by
+ * helper, which nested run for days where nothing can end them. The verifier follows plain loops to their end, so those are short. */
 static const struct {
         uint32_t id;
         const char *name;
 } helpers[] = {
         {BPF_FUNC_map_lookup_elem, "map_lookup_elem"},
-        {BPF_FUNC_loop, "loop"},
-        {BPF_FUNC_for_each_map_elem, "for_each_map_elem"},
 };
+
+#define JUMP_UNTIL_TIRED (BPF_JMP | 0xe0) /* may_goto, Linux 6.8: a loop of up to 8 million rounds that the verifier does not follow */
 
 static int vet_instructions(const struct bpf_program *program, Report *report) {
         const struct bpf_insn *insns = bpf_program__insns(program);
 
+        if (bpf_program__insn_cnt(program) > INSTRUCTIONS_MAX) /* with the functions that it calls, which are known only now */
+                return report_fail(report, "size", "%s has %zu instructions, %u are allowed", bpf_program__name(program),
+                                   bpf_program__insn_cnt(program), INSTRUCTIONS_MAX);
         for (size_t i = 0; i < bpf_program__insn_cnt(program); i++) {
                 bool known = false;
+                if (insns[i].code == JUMP_UNTIL_TIRED)
+                        return report_fail(report, "helpers", "%s loops until the kernel has enough of it", bpf_program__name(program));
                 if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg == BPF_PSEUDO_CALL)
                         continue;
                 if (insns[i].src_reg != 0)
