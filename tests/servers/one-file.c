@@ -60,10 +60,8 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 
         if (parent != ROOT || strcmp(name, "data") != 0)
                 (void) fuse_reply_err(req, ENOENT);
-        else {
+        else
                 (void) fused_map_reply_entry(own.map, req, &entry, /* mapped= */ true);
-                (void) fused_map_use_program(own.map, FILE_ID, own.has_program);
-        }
 }
 
 static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
@@ -77,6 +75,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int 
 }
 
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+        (void) fused_map_use_program(own.map, FILE_ID, own.has_program); /* before a read can come */
         (void) fused_map_reply_open(own.map, req, fi);
 }
 
