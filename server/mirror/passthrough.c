@@ -14,7 +14,7 @@
 #include "channel.h"
 #include "session/session.h"
 
-#define WORTHWHILE_BYTES (64U << 10) /* smaller files are read in fewer round trips than it takes to register them */
+#define WORTHWHILE_BYTES (256U << 10) /* a smaller file is read in the time that it takes to register it */
 #define SKIP_MANY 64 /* opens, unless a file is given back before */
 
 static struct {

@@ -10,10 +10,10 @@ native_mount -t tmpfs -o mode=755 tmpfs "$T/disk"
 mkdir "$T/disk/tree"
 TREE=$T/disk/tree MNT=$T/mnt
 dd if=/dev/urandom of="$TREE/big" bs=1M count=4 status=none
-for i in 1 2 3 4; do dd if=/dev/urandom of="$TREE/more$i" bs=128K count=1 status=none; done
+for i in 1 2 3 4; do dd if=/dev/urandom of="$TREE/more$i" bs=512K count=1 status=none; done
 echo small >"$TREE/small"
-cp /bin/true "$TREE/program"
-head -c 200000 /dev/urandom >"$TREE/roots"
+cp /bin/bash "$TREE/program"
+head -c 400000 /dev/urandom >"$TREE/roots"
 chown -R $ALICE:$ALICE "$TREE" "$MNT"
 chown root:root "$TREE/roots"
 
@@ -141,7 +141,8 @@ steps ok close a
 
 say "whoever executes a file below is not disturbed, and what is being executed can be read"
 steps ok open p "$MNT/program" O_RDONLY
-"$TREE/program"
+assert_registered 1
+"$TREE/program" -c true
 steps ok close p
 
 say "what its owner may only read is served in the ordinary way"
@@ -178,7 +179,7 @@ def work(seed):
                 if flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_DIRECT:
                     os.pread(fd, 4096, 0)
                 if flags & os.O_ACCMODE != os.O_RDONLY:
-                    os.pwrite(fd, b"x" * 4096, chance.choice([0, 60000, 200000]))
+                    os.pwrite(fd, b"x" * 4096, chance.choice([0, 60000, 400000]))
                 if chance.random() < 0.05:
                     os.unlink(os.path.join(served, name))
             finally:

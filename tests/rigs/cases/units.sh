@@ -49,7 +49,7 @@ assert_equal "$(cat "$T/source/b") $(stat -c %u "$T/source/b")" "new 0" "written
 say "the kernel does the I/O of a unit's server"
 mkdir "$T/memory" "$T/mnt6"
 mount -t tmpfs none "$T/memory"
-head -c 200000 /dev/urandom >"$T/memory/large"
+head -c 400000 /dev/urandom >"$T/memory/large"
 fifth=$(fusectl mount mirror "$T/memory" "$T/mnt6" -o passthrough)
 exec {large}<"$T/mnt6/large"
 assert_equal "$(field "$fifth" backing-files)" 1 "backing files"
