@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See tree.h. */
+
+#include "pack/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+#define DEPTH_MAX 128
+#define CHUNK (1U << 20)
+#define XATTRS_MAX 65536
+
+typedef struct Link { /* a file with more names than one */
+        dev_t device;
+        ino_t inode;
+        uint32_t number;
+        struct Link *next;
+} Link;
+
+typedef struct Walk {
+        Tree *tree;
+        Link *links; /* owned list */
+        char *chunk; /* owned, CHUNK */
+} Walk;
+
+int rows_push(Rows *rows, const void *data, uint64_t n, uint64_t *ret_first) {
+        if (rows->count + n > rows->room) {
+                uint64_t room = MAX_OF(rows->room * 2, rows->count + n + 64);
+                void *more = reallocarray(rows->data, room, rows->size);
+                if (!more)
+                        return -ENOMEM;
+                rows->data = more;
+                rows->room = room;
+        }
+        if (n > 0)
+                memcpy((char *) rows->data + rows->count * rows->size, data, n * rows->size);
+        if (ret_first)
+                *ret_first = rows->count;
+        rows->count += n;
+        return 0;
+}
+
+void tree_done(Tree *tree) {
+        Rows *all[] = {&tree->inodes, &tree->extents, &tree->entries, &tree->strings};
+
+        for (size_t i = 0; i < ELEMENTSOF(all); i++)
+                free(all[i]->data);
+}
+
+static int complain(const char *name, const char *what, int r) {
+        fprintf(stderr, "fused-pack: %s: %s: %s\n", name, what, strerror(-r));
+        return r;
+}
+
+/* ---- data ----------------------------------------------------------------------------------------------------------- */
+
+static int write_all(int fd, const char *data, size_t size, uint64_t at) {
+        while (size > 0) {
+                ssize_t n = RET_NERRNO(pwrite(fd, data, size, (off_t) at));
+                if (n == -EINTR)
+                        continue;
+                if (n <= 0)
+                        return n == 0 ? -ENOSPC : (int) n;
+                data += n;
+                size -= (size_t) n;
+                at += (uint64_t) n;
+        }
+        return 0;
+}
+
+/* One run of data: [from, to) of the file, from a multiple of the block. */
+static int copy_run(Walk *walk, int fd, uint64_t from, uint64_t to) {
+        Tree *tree = walk->tree;
+        PackExtent extent = {.offset = from, .length = ALIGN_TO(to - from, (uint64_t) PACK_BLOCK), .addr = tree->next_addr};
+
+        if (extent.length > tree->device_size - extent.addr || extent.addr > tree->device_size)
+                return -ENOSPC;
+        for (uint64_t at = from; at < to;) {
+                size_t wanted = (size_t) MIN_OF((uint64_t) CHUNK, to - at), padded;
+                ssize_t n = RET_NERRNO(pread(fd, walk->chunk, wanted, (off_t) at));
+                int r;
+                if (n == -EINTR)
+                        continue;
+                if (n != (ssize_t) wanted) /* it has been cut meanwhile, or cannot be read */
+                        return n < 0 ? (int) n : -EBUSY;
+                padded = ALIGN_TO(wanted, (size_t) PACK_BLOCK);
+                memset(walk->chunk + wanted, 0, padded - wanted);
+                r = write_all(tree->device_fd, walk->chunk, padded, extent.addr + (at - from));
+                if (r < 0)
+                        return r;
+                at += wanted;
+        }
+        tree->next_addr += extent.length;
+        tree->data_bytes += to - from;
+        return rows_push(&tree->extents, &extent, 1, NULL);
+}
+
+static int copy_runs(Walk *walk, int fd, uint64_t size) {
+        for (uint64_t at = 0; at < size;) {
+                off_t from = lseek(fd, (off_t) at, SEEK_DATA), to;
+                int r;
+                if (from < 0 && errno == ENXIO) /* a hole up to the end */
+                        return 0;
+                to = from < 0 ? (off_t) size : lseek(fd, from, SEEK_HOLE);
+                if (from < 0) /* a file system that does not tell */
+                        from = (off_t) at;
+                if (to < 0)
+                        return -errno;
+                uint64_t begin = (uint64_t) from / PACK_BLOCK * PACK_BLOCK, end = MIN_OF(ALIGN_TO((uint64_t) to, (uint64_t) PACK_BLOCK), size);
+                begin = MAX_OF(begin, at);
+                if (begin >= size || end <= begin)
+                        return 0;
+                r = copy_run(walk, fd, begin, end);
+                if (r < 0)
+                        return r;
+                at = ALIGN_TO(end, (uint64_t) PACK_BLOCK);
+        }
+        return 0;
+}
+
+DEFINE_CLEANUP(EVP_MD_CTX *, contextp, EVP_MD_CTX_free)
+
+static int digest_file(Walk *walk, int fd, uint64_t size, uint8_t *ret) {
+        _cleanup_(contextp) EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+        if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
+                return -ENOMEM;
+        for (uint64_t at = 0; at < size;) {
+                ssize_t n = RET_NERRNO(pread(fd, walk->chunk, (size_t) MIN_OF((uint64_t) CHUNK, size - at), (off_t) at));
+                if (n == -EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? (int) n : -EBUSY;
+                if (EVP_DigestUpdate(context, walk->chunk, (size_t) n) != 1)
+                        return -EIO;
+                at += (uint64_t) n;
+        }
+        return EVP_DigestFinal_ex(context, ret, NULL) == 1 ? 0 : -EIO;
+}
+
+/* ---- what an inode has ---------------------------------------------------------------------------------------------- */
+
+/* Users' attributes; the rest belongs to the system that they were made on. */
+static int pack_xattrs(Walk *walk, int fd, PackInode *inode) {
+        char names[XATTRS_MAX], value[XATTRS_MAX];
+        ssize_t n = flistxattr(fd, names, sizeof names);
+
+        inode->xattrs = walk->tree->strings.count;
+        for (const char *name = names; n > 0 && name < names + n; name += strlen(name) + 1) {
+                ssize_t size = strncmp(name, "user.", 5) == 0 ? fgetxattr(fd, name, value, UINT16_MAX) : -1;
+                PackXattr x = {.name_size = (uint16_t) strlen(name), .value_size = (uint16_t) size};
+                int r;
+                if (size < 0)
+                        continue;
+                r = rows_push(&walk->tree->strings, &x, sizeof x, NULL);
+                if (r >= 0)
+                        r = rows_push(&walk->tree->strings, name, x.name_size, NULL);
+                if (r >= 0)
+                        r = rows_push(&walk->tree->strings, value, x.value_size, NULL);
+                if (r < 0)
+                        return r;
+        }
+        inode->xattrs_size = (uint32_t) (walk->tree->strings.count - inode->xattrs);
+        return 0;
+}
+
+static PackInode inode_of(const struct stat *st) {
+        return (PackInode){
+                .mode = st->st_mode,
+                .n_links = (uint32_t) st->st_nlink,
+                .uid = st->st_uid,
+                .gid = st->st_gid,
+                .size = S_ISREG(st->st_mode) ? (uint64_t) st->st_size : 0,
+                .mtime = st->st_mtim.tv_sec,
+                .mtime_nsec = (uint32_t) st->st_mtim.tv_nsec,
+                .rdev = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode) ? (uint32_t) st->st_rdev : 0,
+        };
+}
+
+static int pack_regular(Walk *walk, int parent_fd, const char *name, PackInode *inode) {
+        _cleanup_fd_ int fd = RET_NERRNO(openat(parent_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+        int r;
+
+        if (fd < 0)
+                return fd;
+        inode->first = walk->tree->extents.count;
+        r = copy_runs(walk, fd, inode->size);
+        if (r >= 0)
+                r = digest_file(walk, fd, inode->size, inode->sha256);
+        inode->count = walk->tree->extents.count - inode->first;
+        walk->tree->n_files++;
+        if (walk->tree->progress)
+                walk->tree->progress(walk->tree);
+        return r < 0 ? r : pack_xattrs(walk, fd, inode);
+}
+
+static int pack_symlink(Walk *walk, int parent_fd, const char *name, PackInode *inode) {
+        char target[4096];
+        ssize_t n = RET_NERRNO(readlinkat(parent_fd, name, target, sizeof target));
+
+        if (n < 0 || n == (ssize_t) sizeof target)
+                return n < 0 ? (int) n : -ENAMETOOLONG;
+        inode->size = inode->count = (uint64_t) n;
+        return rows_push(&walk->tree->strings, target, (uint64_t) n, &inode->first);
+}
+
+static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, unsigned depth);
+
+/* ---- names ---------------------------------------------------------------------------------------------------------- */
+
+static uint32_t find_link(const Walk *walk, const struct stat *st) {
+        for (const Link *link = walk->links; link; link = link->next)
+                if (link->device == st->st_dev && link->inode == st->st_ino)
+                        return link->number;
+        return 0;
+}
+
+static int remember_link(Walk *walk, const struct stat *st, uint32_t number) {
+        Link *link = malloc(sizeof *link);
+
+        if (!link)
+                return -ENOMEM;
+        *link = (Link){.device = st->st_dev, .inode = st->st_ino, .number = number, .next = walk->links};
+        walk->links = link;
+        return 0;
+}
+
+static int pack_name(Walk *walk, int parent_fd, const char *name, uint32_t parent, unsigned depth, uint32_t *ret) {
+        PackInode inode;
+        struct stat st;
+        uint64_t row;
+        int r;
+
+        if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        *ret = S_ISDIR(st.st_mode) || st.st_nlink < 2 ? 0 : find_link(walk, &st);
+        if (*ret != 0)
+                return 0;
+        inode = inode_of(&st);
+        r = rows_push(&walk->tree->inodes, &inode, 1, &row); /* its number; its tables come now */
+        if (r < 0)
+                return r;
+        *ret = (uint32_t) row + 1;
+        if (S_ISREG(st.st_mode))
+                r = pack_regular(walk, parent_fd, name, &inode);
+        else if (S_ISLNK(st.st_mode))
+                r = pack_symlink(walk, parent_fd, name, &inode);
+        else if (S_ISDIR(st.st_mode)) {
+                _cleanup_fd_ int fd = RET_NERRNO(openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+                return fd < 0 ? fd : pack_directory(walk, fd, *ret, parent, depth + 1);
+        }
+        if (r >= 0)
+                ((PackInode *) walk->tree->inodes.data)[row] = inode;
+        return r < 0 || st.st_nlink < 2 ? r : remember_link(walk, &st, *ret);
+}
+
+static int compare(const struct dirent **a, const struct dirent **b) {
+        return strcmp((*a)->d_name, (*b)->d_name); /* by bytes, as it is looked up */
+}
+
+static int is_name(const struct dirent *entry) {
+        return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+}
+
+static void free_list(struct dirent **list, int n) {
+        for (int i = 0; i < n; i++)
+                free(list[i]);
+        free(list);
+}
+
+/* A directory's entries lie together: its children's come before them. */
+static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, unsigned depth) {
+        _cleanup_free_ PackEntry *entries = NULL;
+        struct dirent **list = NULL;
+        PackInode inode = ((PackInode *) walk->tree->inodes.data)[number - 1];
+        int n, r = 0;
+
+        if (depth > DEPTH_MAX)
+                return -ELOOP;
+        n = scandirat(fd, ".", &list, is_name, compare);
+        if (n < 0)
+                return -errno;
+        entries = calloc((size_t) n + 1, sizeof *entries);
+        for (int i = 0; i < n && r >= 0; i++) {
+                const char *name = list[i]->d_name;
+                entries[i].length = (uint32_t) strlen(name);
+                r = rows_push(&walk->tree->strings, name, entries[i].length, &entries[i].name);
+                if (r >= 0)
+                        r = pack_name(walk, fd, name, number, depth, &entries[i].inode);
+                if (r < 0)
+                        r = complain(name, "cannot be packed", r);
+        }
+        free_list(list, n);
+        inode.parent = parent;
+        inode.count = (uint64_t) n;
+        if (r >= 0)
+                r = rows_push(&walk->tree->entries, entries, (uint64_t) n, &inode.first);
+        if (r >= 0)
+                r = pack_xattrs(walk, fd, &inode);
+        if (r >= 0)
+                ((PackInode *) walk->tree->inodes.data)[number - 1] = inode;
+        return r;
+}
+
+int tree_pack(Tree *tree, int directory_fd) {
+        Walk walk = {.tree = tree};
+        PackInode inode;
+        struct stat st;
+        int r;
+
+        tree->inodes.size = sizeof(PackInode);
+        tree->extents.size = sizeof(PackExtent);
+        tree->entries.size = sizeof(PackEntry);
+        tree->strings.size = 1;
+        tree->next_addr = PACK_BLOCK;
+        if (fstat(directory_fd, &st) < 0)
+                return -errno;
+        walk.chunk = malloc(CHUNK + PACK_BLOCK);
+        inode = inode_of(&st);
+        r = walk.chunk ? rows_push(&tree->inodes, &inode, 1, NULL) : -ENOMEM;
+        if (r >= 0)
+                r = pack_directory(&walk, directory_fd, 1, 1, 0);
+        free(walk.chunk);
+        while (walk.links) {
+                Link *link = walk.links;
+                walk.links = link->next;
+                free(link);
+        }
+        return r;
+}

@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# SUBSET: asan
+# Packs: a tree written once, served by mappings: every byte, name and attribute as it was; a damaged one gives errors and no lies.
+. "$TOP/tests/lib/lib.sh"
+fill_tree "$T/tree" 150
+printf 'x' >"$T/tree/one"
+: >"$T/tree/empty"
+truncate -s 3M "$T/tree/hole"
+printf 'end' | dd of="$T/tree/hole" bs=1 seek=2000000 conv=notrunc status=none
+head -c 3000001 /dev/urandom >"$T/tree/big"
+ln "$T/tree/big" "$T/tree/big-again"
+ln -s ../somewhere "$T/tree/link"
+mkdir -p "$T/tree/a/b/c" && echo deep >"$T/tree/a/b/c/file"
+chmod 4750 "$T/tree/one" && chown 12:34 "$T/tree/one"
+setfattr -n user.colour -v green "$T/tree/one" 2>/dev/null || python3 -c "import os,sys; os.setxattr(sys.argv[1], 'user.colour', b'green')" "$T/tree/one"
+mkdir "$T/mnt"
+"$STAGE/bin/fused-pack" "$T/tree" "$T/pack" >"$T/out"
+"$STAGE/bin/fused-pack" verify "$T/pack" | grep -q ' 0 damaged' || fail "a fresh pack is damaged"
+"$STAGE/bin/fused-pack" "$T/tree" "$T/pack2" >/dev/null
+cmp "$T/pack" "$T/pack2" || fail "the same tree makes another pack"
+listing() { (cd "$1" && find . -printf '%P %y %m %U:%G %n %l %TY%Tm%Td%TH%TM%TS %s\n' | sed 's/^\(.* d .*\) [0-9]*$/\1/' | sort); }
+start_fused
+
+say "an image file"
+id=$(fusectl mount pack "$T/pack" "$T/mnt")
+listing "$T/tree" >"$T/was"
+listing "$T/mnt" | diff "$T/was" - || fail "names or attributes differ"
+checksums "$T/tree" >"$T/sums"
+checksums "$T/mnt" | diff "$T/sums" - || fail "contents differ"
+assert_equal "$(python3 -c "import os,sys; print(os.getxattr(sys.argv[1], 'user.colour').decode(), os.listxattr(sys.argv[1]))" "$T/mnt/one")" "green ['user.colour']"
+cmp <(dd if="$T/mnt/big" bs=1M iflag=direct status=none) "$T/tree/big" || fail "direct reads differ"
+assert_equal "$(python3 -c "import os,sys; f=os.open(sys.argv[1], os.O_RDONLY); print(os.lseek(f, 0, os.SEEK_DATA) // 4096, os.lseek(f, 1999872, os.SEEK_HOLE) // 4096)" "$T/mnt/hole")" "488 489" "where its hole ends and begins"
+! touch "$T/mnt/new" 2>/dev/null || fail "it can be written"
+assert_equal "$(fusectl --json status "$id" | json "d['program']")" learned
+[ "$(fusectl --json status "$id" | json "d['mapping']['answered-by-program']")" -gt 100 ] || fail "the program was not asked"
+fusectl umount "$T/mnt"
+
+say "a device"
+attach_loop "$T/pack"
+fusectl mount pack "$LOOP" "$T/mnt" >/dev/null
+checksums "$T/mnt" | diff "$T/sums" - || fail "contents differ"
+fusectl umount "$T/mnt"
+detach_loop "$LOOP"
+truncate -s 1M "$T/small"
+attach_loop "$T/small"
+! "$STAGE/bin/fused-pack" "$T/tree" "$LOOP" >/dev/null 2>"$T/err" || fail "it wrote to a device that is too small"
+grep -q "No space left" "$T/err" || fail "no reason told: $(cat "$T/err")"
+! fusectl mount pack "$LOOP" "$T/mnt" 2>/dev/null || fail "what is not finished was mounted"
+detach_loop "$LOOP"
+
+say "damaged: the superblock, the digests, one block of metadata, data"
+"$STAGE/bin/fused-pack" "$T/tree" "$T/pack" >/dev/null
+read -r metadata digests < <(python3 -c "
+import struct,sys
+b=open(sys.argv[1],'rb').read(64); print(struct.unpack_from('<Q',b,24)[0], struct.unpack_from('<Q',b,40)[0])" "$T/pack")
+damage() { cp "$T/pack" "$T/bad"; printf '\377' | dd of="$T/bad" bs=1 seek="$1" conv=notrunc status=none; }
+for at in 20 $((digests * 4096 + 3)); do
+        damage $at
+        fusectl mount pack "$T/bad" "$T/mnt" >"$T/out" 2>&1 && fail "a pack that is damaged at $at was mounted"
+        grep -q damaged "$T/out" || fail "no reason told: $(cat "$T/out")"
+done
+damage $(((metadata + 1) * 4096 + 100)) # inodes
+fusectl mount pack "$T/bad" "$T/mnt" >/dev/null
+(cd "$T/mnt" && find . -type f -exec sha256sum {} + 2>"$T/err" || true) | LC_ALL=C sort >"$T/read"
+sum=$(LC_ALL=C sort "$T/sums" | LC_ALL=C comm -13 - "$T/read" | wc -l)
+grep -q "needs cleaning" "$T/err" || fail "nothing was found to be damaged: $(head -n 3 "$T/err")"
+assert_equal "$sum" 0 "files that read as something else"
+fusectl umount "$T/mnt"
+! "$STAGE/bin/fused-pack" verify "$T/bad" 2>/dev/null || fail "verify finds nothing"
+damage 100000 # data: the tool finds it
+! "$STAGE/bin/fused-pack" verify "$T/bad" 2>"$T/err" || fail "verify finds no damaged data"
+grep -q 'its data is damaged' "$T/err"
