@@ -221,11 +221,40 @@ static bool overlaps(const Record *records, unsigned n, uint64_t start, uint64_t
         return false;
 }
 
+/* The common case: between two records of the leaf, or after the last. */
+static bool insert_in_place(Change *c, const Record *r) {
+        Node *leaf = change_node(c, 0);
+        uint64_t shape = LOAD(&leaf->shape), base = LOAD(&leaf->base);
+        unsigned n = shape_count(shape);
+        Record other;
+
+        if (n == 0 || r->start < base)
+                return false;
+        unsigned at = column_search(leaf, shape, r->start - base) + 1;
+        leaf_record(leaf, shape, at - 1, &other);
+        if (other.start + other.len > r->start)
+                return false;
+        if (at < n) {
+                leaf_record(leaf, shape, at, &other);
+                if (other.start < r->start + r->len)
+                        return false;
+        }
+        if (!leaf_has_room(leaf, at, r))
+                return false;
+        note_use(c->cache->pool, leaf);
+        change_touch(c, leaf);
+        leaf_insert(leaf, at, r);
+        c->delta++;
+        return true;
+}
+
 static int change_leaf(Change *c, uint64_t start, uint64_t end, const Record *insert) {
         Record in[RECORDS_MAX], out[RECORDS_MAX + 2];
         int inserted;
-        unsigned n_in = change_records(c, in), n_out = cut(in, n_in, start, end, insert, out, &inserted);
 
+        if (insert && c->height > 0 && insert_in_place(c, insert))
+                return 0;
+        unsigned n_in = change_records(c, in), n_out = cut(in, n_in, start, end, insert, out, &inserted);
         if (!insert && n_out > 0 && !overlaps(in, n_in, start, end))
                 return 0;
         if (insert && c->height > 0)

@@ -122,6 +122,57 @@ unsigned leaf_unpack(const Node *node, Record *ret) {
         return n;
 }
 
+static bool fits(uint64_t value, unsigned code) {
+        return code_for(value) <= code;
+}
+
+bool leaf_has_room(const Node *node, unsigned at, const Record *r) {
+        uint64_t shape = LOAD(&node->shape), same, addr_base = LOAD(&node->addr_base), addr = 0;
+        unsigned n = shape_count(shape), codes[N_COLUMNS];
+        uint32_t kind_base = LOAD(&node->kind_base);
+
+        for (unsigned column = 0; column < N_COLUMNS; column++)
+                codes[column] = shape_code(shape, column);
+        if (at == 0 || n >= RECORDS_MAX || r->kind < kind_base || (r->addr > 0 && r->addr <= addr_base))
+                return false;
+        if (r->addr > 0)
+                addr = r->addr - addr_base;
+        if (!fits(r->start - LOAD(&node->base), codes[COLUMN_START]) || !fits(addr >> 32, codes[COLUMN_ADDR_HIGH]) ||
+            !fits((uint32_t) addr, codes[COLUMN_ADDR]) || !fits(r->kind - kind_base, codes[COLUMN_KIND]))
+                return false;
+        /* without lengths there are no gaps */
+        if (codes[COLUMN_LEN] == 0 ? at < n || LOAD(&node->end) != r->start : !fits(r->len, codes[COLUMN_LEN]))
+                return false;
+        return n < capacity_of(codes, RECORDS_MAX, &same);
+}
+
+#define SHIFT(type, p, from, to)                                                                                    \
+        do {                                                                                                        \
+                type *_p = (void *) (p);                                                                            \
+                for (unsigned _i = (to); _i > (from); _i--)                                                         \
+                        __atomic_store_n(_p + _i, __atomic_load_n(_p + _i - 1, __ATOMIC_RELAXED), __ATOMIC_RELAXED); \
+        } while (false)
+
+void leaf_insert(Node *node, unsigned at, const Record *r) {
+        uint64_t shape = LOAD(&node->shape);
+        unsigned n = shape_count(shape);
+
+        for (unsigned column = 0; column < N_COLUMNS; column++) {
+                unsigned char *p = node->body + shape_offset(shape, column);
+                switch (shape_code(shape, column)) {
+                case 1: SHIFT(uint8_t, p, at, n); break;
+                case 2: SHIFT(uint16_t, p, at, n); break;
+                case 3: SHIFT(uint32_t, p, at, n); break;
+                case 4: SHIFT(uint64_t, p, at, n); break;
+                default: break;
+                }
+        }
+        if (at == n)
+                STORE(&node->end, r->start + r->len);
+        leaf_store(node, shape, at, r, LOAD(&node->base), LOAD(&node->addr_base), LOAD(&node->kind_base));
+        STORE(&node->shape, shape + 1);
+}
+
 unsigned inner_capacity(const Child *children, unsigned n) {
         return NODE_BODY / (children[n - 1].key - children[0].key > UINT32_MAX ? 12 : 8);
 }

@@ -92,8 +92,9 @@ static inline NodeIndex inner_child(const Node *node, uint64_t shape, unsigned i
 unsigned leaf_capacity(const Record *records, unsigned n);
 void leaf_pack(Node *node, const Record *records, unsigned n);
 unsigned leaf_unpack(const Node *node, Record *ret);
-/* Puts one more record where the columns are wide enough and have room. at: index that it gets. */
-bool leaf_insert(Node *node, unsigned at, const Record *record);
+/* Whether one more record can go before the one at that index (not before the first) with the columns as they are; and that. */
+bool leaf_has_room(const Node *node, unsigned at, const Record *record);
+void leaf_insert(Node *node, unsigned at, const Record *record);
 
 #define CHILDREN_MAX (NODE_BODY / 8)
 unsigned inner_capacity(const Child *children, unsigned n);
