@@ -28,7 +28,7 @@ const Probe doctor_probes[] = {
         {"max-pages", probe_max_pages, "a request carries at most 32 pages, 128 KiB"},
         {"idmapped-fuse", probe_idmapped, "FUSE mounts cannot be idmapped for containers"},
         {"iomap", probe_iomap, "the server maps and moves data itself; nothing is done by the kernel"},
-        {"bpf-program-run", probe_bpf, "mapping programs cannot be run; this version has none yet"},
+        {"bpf-program-run", probe_bpf, "mapping programs cannot be run: the servers map all files themselves"},
         {"seccomp-notification", probe_notification, "types with hand-over fd (ext4, squashfs) cannot be started"},
         {"landlock", probe_landlock, "a server is confined by its namespaces, empty root and seccomp alone"},
         {"pidfd", probe_pidfd, "callers are served in the host's namespaces only"},

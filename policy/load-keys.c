@@ -367,6 +367,7 @@ static const KeyRow type_rows[] = {
         {"Type", "ServerOptions", .apply = apply_server_options},
         {"Type", "Programs", .apply = apply_programs},
         NUMBER32("Type", "DeviceClones", parse_clones, IN_TYPE, PolicyType, device_clones),
+        NUMBER32("Type", "Iomap", parse_yes_no, IN_TYPE, PolicyType, iomap),
         NUMBER32("Type", "ReadOnly", parse_yes_no, IN_TYPE, PolicyType, read_only),
         NUMBER32("Slot", "Accept", parse_sources, IN_SLOT, PolicySlot, sources),
         NUMBER32("Slot", "Required", parse_yes_no, IN_SLOT, PolicySlot, required),

@@ -68,7 +68,7 @@ static bool rule_is_valid(const View *view, const PolicyRule *rule) {
 static bool type_is_valid(const View *view, const PolicyType *type) {
         const PolicyTable *table = view->table;
 
-        if (!name_is_valid(type->name) || type->hand_over >= _POLICY_HAND_OVER_MAX || type->read_only > 1)
+        if (!name_is_valid(type->name) || type->hand_over >= _POLICY_HAND_OVER_MAX || type->read_only > 1 || type->iomap > 1)
                 return false;
         if (!string_fits(view, type->description) || !string_fits(view, type->disabled) ||
             !string_fits(view, type->place.file) || !string_fits(view, type->program) ||

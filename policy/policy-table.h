@@ -176,7 +176,7 @@ typedef struct PolicyType {
         uint32_t programs;       /* string: names of mapping programs that the server may ask for, separated by blanks */
         uint32_t device_clones;  /* further descriptors of the FUSE device that the server may ask for, one per thread */
         uint32_t max_backings;   /* files that the server may have registered with the kernel at a time */
-        uint32_t reserved;
+        uint32_t iomap;          /* bool: the kernel may be asked to map this type's files itself */
         uint64_t max_memory;     /* bytes, 0 = no limit */
         uint64_t max_cpu_percent;/* 0 = no limit */
         uint64_t start_usec;     /* request -> the server has asked for the mount (service) or runs (fd) */

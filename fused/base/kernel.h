@@ -31,6 +31,11 @@ typedef struct KernelBackingMap {
 #define KERNEL_BACKING_OPEN _IOW(229, 1, KernelBackingMap)
 #define KERNEL_BACKING_CLOSE _IOW(229, 2, uint32_t)
 
+/* fuse-iomap, out of tree: marks a device that is not mounted yet. The second is what it was called before. Its switch is there where it is. */
+#define KERNEL_ADD_IOMAP _IO(229, 101)
+#define KERNEL_ADD_IOMAP_OLD _IO(229, 99)
+#define KERNEL_IOMAP_SWITCH "/sys/module/fuse/parameters/enable_iomap"
+
 #ifndef NS_GET_MNTNS_ID
 #define NS_GET_MNTNS_ID _IOR(0xb7, 0x5, uint64_t) /* Linux 6.11 */
 #endif

@@ -9,6 +9,9 @@
 
 #include <seccomp.h>
 #include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/kernel.h"
 
 const cap_value_t broker_capabilities[] = {
         CAP_SYS_ADMIN,    /* mount API, namespaces, FUSE ioctls */
@@ -22,6 +25,7 @@ const cap_value_t broker_capabilities[] = {
         CAP_KILL,         /* ending servers */
         CAP_BPF,          /* these two for one child: it loads mapping programs, and has no other */
         CAP_PERFMON,
+        CAP_SYS_RAWIO,    /* marking a FUSE device for fuse-iomap (Iomap= of a type); only where the kernel has it */
         CAP_CHOWN,        /* /proc files of a fresh user namespace belong to nobody until mapped */
 };
 const size_t n_broker_capabilities = ELEMENTSOF(broker_capabilities);
@@ -132,7 +136,9 @@ static void caps_freep(cap_t *caps) {
                 (void) cap_free(*caps);
 }
 
-static bool is_kept(cap_value_t value) {
+bool broker_keeps(cap_value_t value) {
+        if (value == CAP_SYS_RAWIO && access(KERNEL_IOMAP_SWITCH, F_OK) < 0)
+                return false;
         for (size_t i = 0; i < n_broker_capabilities; i++)
                 if (broker_capabilities[i] == value)
                         return true;
@@ -147,7 +153,7 @@ static int drop_capabilities(void) {
         if (r < 0)
                 return r;
         for (cap_value_t value = 0; value <= CAP_LAST_CAP || CAP_IS_SUPPORTED(value); value++) {
-                if (!CAP_IS_SUPPORTED(value) || is_kept(value))
+                if (!CAP_IS_SUPPORTED(value) || broker_keeps(value))
                         continue;
                 r = RET_NERRNO(cap_drop_bound(value));
                 if (r < 0)
@@ -160,6 +166,8 @@ static int drop_capabilities(void) {
                 return -errno;
         for (size_t i = 0; i < n_broker_capabilities; i++) {
                 cap_flag_value_t set = CAP_CLEAR;
+                if (!broker_keeps(broker_capabilities[i]))
+                        continue;
                 /* A container may lack some of them (CAP_SYS_RESOURCE often): what is missing fails where it is used. */
                 if (cap_get_flag(have, broker_capabilities[i], CAP_PERMITTED, &set) < 0 || set == CAP_CLEAR)
                         continue;

@@ -10,6 +10,8 @@
 
 extern const cap_value_t broker_capabilities[];
 extern const size_t n_broker_capabilities;
+/* One of them, and this kernel has what it is for. */
+bool broker_keeps(cap_value_t value);
 
 /* Writes the broker's seccomp program (struct sock_filter each) to fd. For the test. */
 int broker_filter_export(int fd) _must_check_;

@@ -212,6 +212,15 @@ static int open_slots(const WorkerJob *job, bool trees, WorkerReport *report, in
         return 0;
 }
 
+/* Before the mount, once, by somebody with CAP_SYS_RAWIO in the first user namespace, which is lost on the way into another one. The server asks the
+ * kernel whether it may; without, it moves data itself. */
+static void allow_iomap(const WorkerJob *job, const WorkerReport *report, int fd) {
+        if (!job->type->iomap || report->foreign_user_ns)
+                return;
+        if (ioctl(fd, KERNEL_ADD_IOMAP) < 0 && errno == ENOTTY)
+                (void) ioctl(fd, KERNEL_ADD_IOMAP_OLD);
+}
+
 static int open_fuse(const WorkerJob *job, WorkerReport *report, int *ret_fd) {
         int fd;
 
@@ -224,6 +233,7 @@ static int open_fuse(const WorkerJob *job, WorkerReport *report, int *ret_fd) {
         const char *without = getenv("FUSED_WITHOUT"); /* to test the other way on a kernel that has it */
         report->sync_init = job->type->hand_over != POLICY_HAND_OVER_CALLER && /* it is the caller's library that asks for it */
                             !(without && strcmp(without, "sync-init") == 0) && ioctl(fd, FUSE_DEV_IOC_SYNC_INIT) == 0;
+        allow_iomap(job, report, fd);
         *ret_fd = fd;
         return 0;
 }

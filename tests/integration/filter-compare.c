@@ -114,11 +114,12 @@ int main(int argc, char **argv) {
                 return 2;
         pid_t broker = atoi(argv[1]), manager = atoi(argv[2]);
         for (size_t i = 0; i < n_broker_capabilities; i++)
-                kept |= 1ULL << broker_capabilities[i];
+                if (broker_keeps(broker_capabilities[i]))
+                        kept |= 1ULL << broker_capabilities[i];
         if (!read_status(getpid(), "CapBnd", 16, &bounding) || !read_status(getpid(), "CapPrm", 16, &permitted))
                 return 1;
 
-        check(n_broker_capabilities > 0 && n_broker_capabilities <= 12, "broker: the array is short");
+        check(n_broker_capabilities > 0 && n_broker_capabilities <= 13, "broker: the array is short");
         check_set("broker", broker, "CapBnd", kept & bounding);
         check_set("broker", broker, "CapPrm", kept & permitted);
         check_set("broker", broker, "CapEff", kept & permitted);

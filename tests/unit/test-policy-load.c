@@ -154,7 +154,7 @@ static void expect_message(const Place *place, const char *layer, const char *re
 static const char good_type[] =
         "# comment\n[Type]\nDescription=\"All of it\"\nProgram=" PROGRAM
         "\nArguments=-f %s  -o\t%o,x %{journal} %d %m 100%%\n"
-        "HandOver=fd\nReadOnly=yes\nServerOptions=quiet offset=\n\n"
+        "HandOver=fd\nReadOnly=yes\nIomap=yes\nServerOptions=quiet offset=\n\n"
         "[Slot journal]\nAccept=none file\nRequired=no\n[Slot source]\nAccept=file device tree\nWritable=yes\n"
         "[Sandbox]\nFiles=/etc/passwd /etc/group\nSystemCalls=+getpriority -kill\n"
         "[Limits]\nMemory=512M\nProcesses=16\nOpenFiles=64\nCPU=250%\nOomScore=300\n"
@@ -173,6 +173,7 @@ static void check_good(const DraftType *d) {
                 assert_string_equal(d->arguments[i], arguments[i]);
         assert_int_equal(d->type.hand_over, POLICY_HAND_OVER_FD);
         assert_int_equal(d->type.read_only, 1);
+        assert_int_equal(d->type.iomap, 1);
         assert_string_equal(d->server_options, "quiet,offset=");
         assert_int_equal(d->n_slots, 2);
         assert_string_equal(d->slots[0].name, "source"); /* first, wherever it stands */
@@ -275,6 +276,7 @@ static void test_defaults(void **state) {
         assert_int_equal(d->type.max_processes, 64);
         assert_int_equal(d->type.max_open_files, 256);
         assert_int_equal(d->type.oom_score, 200);
+        assert_int_equal(d->type.iomap, 0);
         assert_int_equal(d->type.max_cpu_percent, 0);
         assert_int_equal(d->type.start_usec, 10 * USEC_PER_SEC);
         assert_int_equal(d->type.init_usec, 10 * USEC_PER_SEC);
@@ -332,6 +334,7 @@ static const MistakeRow type_mistakes[] = {
         {"\nword\n", ":5: word: there is no such key in [Type]"},
         {"[Type two]\nReadOnly=no\n", ":5: ReadOnly: section [Type two] takes no name"},
         {"ReadOnly=true\n", ":4: ReadOnly: must be yes or no"},
+        {"Iomap=kernel\n", ":4: Iomap: must be yes or no"},
         {"ReadOnly=\n", ":4: ReadOnly: must be yes or no"},
         {"ServerOptions=a,b\n", ":4: ServerOptions: must be words such as"},
         {"Arguments=%x\n", ":4: Arguments: has an unknown specifier"},
