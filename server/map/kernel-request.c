@@ -94,10 +94,12 @@ static int on_ioend(struct fused_map *map, MapFile *file, const void *argument, 
         if (!map->operations.ioend)
                 return -ENOSYS;
         r = map->operations.ioend(map->userdata, &ioend, &size);
-        if (r < 0 || in->error < 0)
-                return MIN_OF(r, 0);
-        map_raise(&file->disk_size, size);
-        map_raise(&file->size, size);
+        if (r < 0)
+                return r;
+        if (in->error == 0) {
+                map_raise(&file->disk_size, size);
+                map_raise(&file->size, size);
+        }
         out->newsize = file->disk_size; /* older kernels take it as it is, even if it is less than they knew */
         return 0;
 }

@@ -73,7 +73,8 @@ static ssize_t receive_answer(Model *model, void *out, size_t out_size) {
                 assert_int_equal(n, 0);
                 return header.error;
         }
-        memcpy(out, packet + sizeof header, MIN_OF((size_t) n, out_size));
+        if (out_size > 0)
+                memcpy(out, packet + sizeof header, MIN_OF((size_t) n, out_size));
         return n;
 }
 
@@ -90,7 +91,7 @@ ssize_t model_ask(Model *model, uint32_t opcode, uint64_t nodeid, const void *in
 /* ---- FUSE_INIT, CONFIG ---------------------------------------------------------------------------------------------- */
 
 void model_send_init(Model *model) {
-        uint64_t flags = 0x7ff00000000ULL | (uint32_t) ~FUSE_INIT_RESERVED; /* all that Linux has, up to bit 42 */
+        uint64_t flags = 0x7ff7fffffffULL; /* all that Linux has, up to bit 42, but the reserved one */
 
         if (model->config.offers)
                 flags |= IOMAP_INIT;

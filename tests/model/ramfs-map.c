@@ -303,12 +303,29 @@ static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t pos, of
         (void) fuse_reply_err(req, -r);
 }
 
+static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+        Ramfs *ramfs = fuse_req_userdata(req);
+        struct fuse_entry_param entry;
+        char buffer[1024];
+        size_t used = 0;
+
+        for (unsigned i = (unsigned) off; i < ramfs->n_files; i++) {
+                fill_entry(ramfs, FIRST_NODE + i, &entry);
+                size_t n = fused_map_add_direntry_plus(ramfs->map, req, buffer + used, MIN_OF(size, sizeof buffer) - used, ramfs->files[i].name,
+                                                       &entry, (off_t) i + 1, true);
+                if (n > MIN_OF(size, sizeof buffer) - used)
+                        break;
+                used += n;
+        }
+        (void) fuse_reply_buf(req, buffer, used);
+}
+
 static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
         (void) fuse_reply_err(req, 0);
 }
 
 static const struct fuse_lowlevel_ops lowlevel = {.lookup = on_lookup, .create = on_create, .getattr = on_getattr, .setattr = on_setattr,
-                                                  .fallocate = on_fallocate, .fsync = on_fsync};
+                                                  .fallocate = on_fallocate, .readdirplus = on_readdirplus, .fsync = on_fsync};
 
 void ramfs_init(Ramfs *ramfs, const RamfsConfig *config) {
         const struct fused_map_operations operations = {

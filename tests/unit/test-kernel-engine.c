@@ -102,6 +102,8 @@ static void test_start_fails(void **state) {
 static void test_attributes(void **state) {
         World *world = world_new(&plain, &iomap_r7, true, 0);
         const struct fuse_getattr_in in = {0};
+        const struct fuse_read_in list = {.size = 1024};
+        struct fuse_direntplus plus;
         struct fuse_entry_out entry;
         struct fuse_attr_out attr;
         ModelInode *inode = model_create(&world->model, "file");
@@ -113,6 +115,9 @@ static void test_attributes(void **state) {
         assert_int_equal(attr.attr.flags & 0xc, 0xc);
         assert_int_equal(model_ask(&world->model, FUSE_GETATTR, FUSE_ROOT_ID, &in, sizeof in, &attr, sizeof attr), sizeof attr);
         assert_int_equal(attr.attr.flags & 0xc, 0);
+        assert_true(model_ask(&world->model, FUSE_READDIRPLUS, FUSE_ROOT_ID, &list, sizeof list, &plus, sizeof plus) >= (ssize_t) sizeof plus);
+        assert_int_equal(plus.entry_out.nodeid, inode->nodeid);
+        assert_int_equal(plus.entry_out.attr.flags & 0xc, 0xc);
         assert_int_equal(world_free(world), 0);
 }
 
@@ -229,6 +234,15 @@ static void test_ends(void **state) {
         assert_int_equal(model->n_ioend, 1);
         assert_int_equal(model->n_end, 1);
         assert_int_equal(world->ramfs.map->statistics->answered_by_server, model->n_begin);
+
+        /* A write that failed: the server hears of it, and nothing became larger. */
+        const IomapIoendIn in = {.flags = FUSED_IOEND_APPEND, .error = -EIO, .attr_ino = inode->ino, .pos = BLOCK, .written = BLOCK, .dev = 5};
+        IomapIoendOut out = {0};
+        const unsigned told = world->ramfs.n_ioends;
+        assert_int_equal(model_ask(model, IOMAP_IOEND, inode->nodeid, &in, sizeof in, &out, sizeof out), sizeof out);
+        assert_int_equal(out.newsize, BLOCK);
+        assert_int_equal(world->ramfs.n_ioends, told + 1);
+        assert_int_equal(world->ramfs.files[0].size, BLOCK);
         assert_int_equal(world_free(world), 0);
 
         world = world_new(&(RamfsConfig){.block_size = BLOCK, .no_ends = true}, &iomap_r7, true, 0);
