@@ -56,6 +56,27 @@ static int hide_struct_ops(uint8_t *elf, size_t size) {
         return 0;
 }
 
+/* The same for the type information: the kernel takes none that names functions of its own, which libbpf corrects only for those that it knows
+ * of. A name for a number stands in their place. Without this the object loads without types: no line of it has a source then. */
+static void hide_functions(struct btf *btf) {
+        int number = btf__find_by_name_kind(btf, "int", BTF_KIND_INT);
+
+        for (__u32 id = 1; btf && number > 0 && id < btf__type_cnt(btf); id++) {
+                struct btf_type *type = (struct btf_type *) (uintptr_t) btf__type_by_id(btf, id); /* the object's own, and ours to change */
+                const char *name = btf__name_by_offset(btf, type->name_off);
+                if (btf_is_func(type) && btf_vlen(type) == BTF_FUNC_EXTERN) {
+                        type->info = (__u32) BTF_KIND_TYPEDEF << 24;
+                        type->type = (__u32) number;
+                } else if (btf_is_datasec(type) && name && strcmp(name, ".ksyms") == 0) { /* a struct has entries of the same size */
+                        type->info = (__u32) BTF_KIND_STRUCT << 24 | btf_vlen(type);
+                        type->name_off = 0;
+                        type->size = 4 * btf_vlen(type);
+                        for (__u32 i = 0; i < btf_vlen(type); i++)
+                                btf_members(type)[i] = (struct btf_member){.type = (__u32) number, .offset = 32 * i};
+                }
+        }
+}
+
 static bool ends_with(const char *text, const char *end) {
         size_t a = strlen(text), b = strlen(end);
 
@@ -109,6 +130,8 @@ int load_open(const void *elf, size_t size, Variant variant, Loaded *ret) {
         if (r >= 0) {
                 loaded.object = bpf_object__open_mem(loaded.elf, size, NULL);
                 r = loaded.object ? 0 : -errno;
+                if (r >= 0 && !form)
+                        hide_functions(bpf_object__btf(loaded.object));
         }
         if (r >= 0)
                 r = choose_programs(&loaded, form);

@@ -30,7 +30,7 @@ done <<'CASES'
 HELPER helpers helper 113
 SYSTEM helpers helper 168
 CLOCK helpers helper 5
-LOOP (helpers|verifier) .
+LOOP helpers helper 181
 TIRED (helpers|verifier) .
 ENDLESS verifier .
 LARGE size instructions

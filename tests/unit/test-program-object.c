@@ -59,6 +59,15 @@ static void *slurp(const char *path, size_t *ret_size) {
                 (table).n = _t->n_entries;                      \
         } while (0)
 
+static unsigned n_warnings;
+
+static int count_warnings(enum libbpf_print_level level, const char *format, va_list arguments) {
+        if (level != LIBBPF_WARN)
+                return 0;
+        n_warnings++;
+        return vfprintf(stderr, format, arguments);
+}
+
 static int load(void **state) {
         static char log[1 << 16];
         int r = load_open(elf, elf_size, VARIANT_NONE, &loaded);
@@ -72,6 +81,7 @@ static int load(void **state) {
         r = load_load(&loaded, log, sizeof log, -1);
         if (r < 0)
                 fail_msg("%s: %s", strerror(-r), log);
+        assert_int_equal(n_warnings, 0); /* with its types, too */
         assert_int_equal(load_map_tables(&loaded), 0);
         assert_int_equal(load_table(&loaded, "files")->n_entries, 33);
         BIND(files);
@@ -267,10 +277,6 @@ static void test_damaged(void **state) {
         free(copy);
 }
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list arguments) {
-        return level == LIBBPF_WARN ? vfprintf(stderr, format, arguments) : 0;
-}
-
 int main(int argc, char *argv[]) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_samples, load, unload),
@@ -286,7 +292,7 @@ int main(int argc, char *argv[]) {
                 return 2;
         if (geteuid() != 0)
                 return 77;
-        libbpf_set_print(quiet);
+        libbpf_set_print(count_warnings);
         elf = slurp(argv[1], &elf_size);
         r = cmocka_run_group_tests(tests, NULL, NULL);
         free(elf);
