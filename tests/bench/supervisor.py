@@ -132,10 +132,9 @@ class Supervisor:
     def mount(self, kind, devices, point, options=None):
         """Returns the pid of the server."""
         words = [*self.client(), "mount", kind, devices[0], point]
-        for i, device in enumerate(devices[1:], 1):
-            words += ["--slot", f"device{i}={device}"]
-        if options:
-            words += ["-o", options]
+        given = [f"slot.device{i}={device}" for i, device in enumerate(devices[1:], 1)] + ([options] if options else [])
+        if given:
+            words += ["-o", ",".join(given)]
         run(words)
         self.served.append(point)
         pid = json.loads(run([*self.client(), "--json", "status", point]))["server-pid"]

@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# SUBSET: asan
+# Striped volumes: files interleaved over devices, by a mapping program; read, overwritten, grown, cut; members that are wrong.
+. "$TOP/tests/lib/lib.sh"
+stripe() { "$STAGE/bin/fused-stripe" "$@"; }
+mkdir "$T/mnt" "$T/twin"
+for i in 0 1 2; do truncate -s 24M "$T/m$i"; done
+stripe create --chunk 16K "$T/m0" "$T/m1" "$T/m2"
+head -c 3000001 /dev/urandom >"$T/twin/first"
+head -c 70000 /dev/urandom >"$T/twin/second"
+for f in first second; do stripe add $f "$T/m0" "$T/m1" "$T/m2" <"$T/twin/$f"; done
+stripe list "$T/m0" "$T/m1" "$T/m2" | grep -q ' 3000001 .* first' || fail "$(stripe list "$T/m0" "$T/m1" "$T/m2")"
+start_fused
+same() { (cd "$T/twin" && sha256sum -- *) | (cd "$T/mnt" && sha256sum -c --quiet) || fail "$1: contents differ"; }
+
+say "image files: read, overwrite, grow, cut, make, unlink"
+id=$(fusectl mount stripe "$T/m0" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2")
+same "as it was filled"
+assert_equal "$(fusectl --json status "$id" | json "d['program']")" stripe
+[ "$(fusectl --json status "$id" | json "d['mapping']['answered-by-program']")" -gt 100 ] || fail "the program was not asked"
+cmp <(dd if="$T/mnt/first" bs=100K iflag=direct status=none) "$T/twin/first" || fail "direct reads differ"
+both() { local d; for d in twin mnt; do (cd "$T/$d" && "$@") || fail "$d: $*"; done; }
+head -c 200000 /dev/urandom >"$T/piece"
+both dd if="$T/piece" of=first bs=7777 seek=11 conv=notrunc status=none
+both dd if="$T/piece" of=new bs=5000 conv=notrunc status=none
+both dd if="$T/piece" of=new bs=1000 seek=900 conv=notrunc status=none # skips 700000 bytes
+both dd if="$T/piece" of=new bs=64K count=3 seek=40 oflag=direct conv=notrunc status=none
+same "before it is written back"
+both truncate -s 1234567 first
+both truncate -s 1500000 first
+both cp first third
+both rm second
+same "changed"
+sync "$T/mnt/first"
+fusectl umount "$T/mnt"
+stripe check "$T/m0" "$T/m1" "$T/m2" >/dev/null
+
+say "devices: as it was left; the program is not needed"
+loops=()
+for i in 0 1 2; do attach_loop "$T/m$i"; loops+=("$LOOP"); done
+fusectl mount stripe "${loops[0]}" "$T/mnt" -o "slot.device1=${loops[1]},slot.device2=${loops[2]}" >/dev/null
+same "after a mount"
+assert_equal "$(ls "$T/mnt" | tr '\n' ' ')" "first new third "
+message=$(dd if=/dev/zero of="$T/mnt/first" bs=1M seek=1 count=80 conv=notrunc,fsync 2>&1) && fail "80M fit into what is left"
+grep -qE "No space left|Input/output" <<<"$message" || fail "not ENOSPC: $message"
+fusectl umount "$T/mnt"
+for l in "${loops[@]}"; do detach_loop "$l"; done
+
+say "members that are wrong are named"
+refused() { # WORDS DEVICES...
+        local words=$1 out
+        out=$(fusectl mount stripe "$2" "$T/mnt" -o "slot.device1=$3${4:+,slot.device2=$4}" 2>&1) && fail "mounted: $words"
+        grep -q "$words" <<<"$out" || fail "not '$words': $out"
+}
+refused "another number of members" "$T/m0" "$T/m1"
+refused "another member than its place" "$T/m1" "$T/m0" "$T/m2"
+truncate -s 24M "$T/other0" "$T/other1" "$T/other2"
+stripe create --chunk 16K "$T/other0" "$T/other1" "$T/other2"
+refused "member of another volume" "$T/m0" "$T/other1" "$T/m2"
+refused "no member" "$T/m0" "$T/twin/first" "$T/m2"
+cp "$T/m1" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=40 conv=notrunc status=none
+refused "its header is damaged" "$T/m0" "$T/bad" "$T/m2"
+cp "$T/m1" "$T/bad" && truncate -s 1M "$T/bad"
+refused "smaller than the volume" "$T/m0" "$T/bad" "$T/m2"
+cp "$T/m0" "$T/bad" && for at in 5000 $((17 * 4096 + 900)); do printf '\377' | dd of="$T/bad" bs=1 seek=$at conv=notrunc status=none; done
+refused "both copies of its table" "$T/bad" "$T/m1" "$T/m2"
+cp "$T/m0" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=5000 conv=notrunc status=none # one copy: the other is the one, or is taken
+fusectl mount stripe "$T/bad" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null || fail "one damaged copy is too much"
+fusectl umount "$T/mnt"
