@@ -27,6 +27,9 @@ static const struct {
         {"types", command_types, "", "what can be mounted"},
         {"policy", command_policy, "explain TYPE SOURCE [-o OPT,...] [--user NAME]",
          "why it would be allowed or refused"},
+        {"program", command_program, "list", "the mapping programs that the policy lists"},
+        {"program", command_program, "show NAME", "everything about one of them"},
+        {"program", command_program, "verify FILE [--device SIZE]...", "put one to the checks that it has to pass"},
         {"cdi", command_cdi, "", "what a container needs, for its engine (Container Device Interface)"},
         {"doctor", command_doctor, "", "what this kernel can do, and what fused does without it"},
 };

@@ -31,6 +31,7 @@ int command_list(Context *context, int argc, char **argv);
 int command_status(Context *context, int argc, char **argv);
 int command_types(Context *context, int argc, char **argv);
 int command_policy(Context *context, int argc, char **argv);
+int command_program(Context *context, int argc, char **argv);
 int command_monitor(Context *context, int argc, char **argv);
 int command_top(Context *context, int argc, char **argv);
 int command_metrics(Context *context, int argc, char **argv);

@@ -364,6 +364,13 @@ int fused_types(FusedClient *client, json_object **ret, FusedError *error) {
         return client_call_json(client, message, r, CALL_USEC, ret, error);
 }
 
+int fused_programs(FusedClient *client, json_object **ret, FusedError *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+        int r = client_new_call(client, "ListPrograms", &message);
+
+        return client_call_json(client, message, r, CALL_USEC, ret, error);
+}
+
 static int append_other(sd_bus_message *message, const FusedExplainRequest *request) {
         int r;
 

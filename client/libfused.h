@@ -79,6 +79,7 @@ int fused_abort(FusedClient *client, uint64_t id, FusedError *error);
 int fused_list(FusedClient *client, json_object **ret, FusedError *error);                 /* array of objects */
 int fused_get(FusedClient *client, uint64_t id, json_object **ret, FusedError *error);     /* object */
 int fused_types(FusedClient *client, json_object **ret, FusedError *error);                /* array of objects */
+int fused_programs(FusedClient *client, json_object **ret, FusedError *error);             /* array of objects */
 
 /* As fused_list(), with what the supervisor must ask for: requests-waiting, memory, cpu-usec, processes, fds, log. */
 int fused_query(FusedClient *client, json_object **ret, FusedError *error);

@@ -218,6 +218,16 @@ static int method_list_types(sd_bus_message *message, void *userdata, sd_bus_err
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
+static int method_list_programs(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = bus_append_programs(reply, policy_table(peer_manager(userdata)->policy));
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
 static void on_query(void *userdata, const BrokerReply *query, int *fds, size_t n_fds) {
         Call *call = userdata;
         Peer *peer = call_peer(call);
@@ -306,6 +316,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("Subscribe", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetMount", SD_BUS_ARGS("t", id), SD_BUS_RESULT("a{sv}", mount), method_get_mount, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListTypes", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", types), method_list_types, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListPrograms", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", programs), method_list_programs, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ExplainPolicy", SD_BUS_ARGS("s", type, "a{sv}", properties), SD_BUS_RESULT("a{sv}", answer), bus_method_explain,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("MountAdded", SD_BUS_ARGS("a{sv}", mount), 0),

@@ -24,6 +24,7 @@ int bus_method_statistics(sd_bus_message *message, void *userdata, sd_bus_error 
 const char *bus_exit_to_string(int exit_code); /* of CLD_*: "exited", "killed", "" */
 /* bus-policy.c */
 int bus_append_types(sd_bus_message *reply, const PolicyTable *table) _must_check_;
+int bus_append_programs(sd_bus_message *reply, const PolicyTable *table) _must_check_;
 int bus_append_limits(sd_bus_message *reply, const PolicyTable *table, uid_t uid) _must_check_;
 int bus_append_usage(sd_bus_message *reply, const Quota *quota, uid_t uid) _must_check_;
 int bus_method_explain(sd_bus_message *message, void *userdata, sd_bus_error *error);

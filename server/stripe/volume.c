@@ -71,7 +71,8 @@ static bool table_is_sound(const StripeVolume *volume, const StripeTable *table)
                 if (!file->name[0])
                         continue;
                 if (!memchr(file->name, 0, sizeof file->name) || strchr(file->name, '/') || strcmp(file->name, ".") == 0 ||
-                    strcmp(file->name, "..") == 0 || file->first > volume->n_rows || file->n_rows > volume->n_rows - file->first || file->size > stripe_room(volume, file))
+                    strcmp(file->name, "..") == 0 || file->first > volume->n_rows || file->n_rows > volume->n_rows - file->first ||
+                    file->size > stripe_room(volume, file))
                         return false;
                 for (uint32_t k = 0; k < i; k++) {
                         const StripeFile *other = &table->files[k];
@@ -96,7 +97,8 @@ static int load_table(StripeVolume *volume, const char **ret_why) {
                 if (r < 0 && r != -EIO)
                         return r;
                 if (r < 0 || memcmp(table->magic, STRIPE_TABLE_MAGIC, sizeof table->magic) != 0 ||
-                    !is_signed(table, offsetof(StripeTable, own), table->own) || memcmp(table->uuid, volume->uuid, sizeof table->uuid) != 0 || !table_is_sound(volume, table))
+                    !is_signed(table, offsetof(StripeTable, own), table->own) ||
+                    memcmp(table->uuid, volume->uuid, sizeof table->uuid) != 0 || !table_is_sound(volume, table))
                         continue;
                 if (!found || table->sequence > volume->table.sequence)
                         volume->table = *table;

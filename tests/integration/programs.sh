@@ -68,6 +68,16 @@ fusectl status "$id" | grep -q 'program linear: No such file' || fail "$(fusectl
 cmp "$T/mnt/data" "$T/image" || fail "it does not work without"
 fusectl umount "$T/mnt"
 
+say "fusectl shows them, and makes the same checks"
+fusectl program list | grep -q '^stripe .*digest' || fail "$(fusectl program list)"
+assert_equal "$(fusectl --json program show signed | json "d['signature']")" "$T/objects/signed.sig"
+assert_equal "$(fusectl --json program show linear | json "d['types']")" one-file
+! fusectl program show nothing 2>/dev/null || fail "it shows what is not there"
+fusectl program verify "$objects/stripe.bpf.o" --device 64M --device 32M | grep -q '^accepted' || fail "a good one is refused"
+printf 'no object' >"$T/junk"
+! fusectl program verify "$T/junk" >"$T/out" || fail "junk is accepted"
+grep -q 'FAIL *format' "$T/out" || fail "$(cat "$T/out")"
+
 say "signed instead of listed by digest"
 id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=signed)
 assert_equal "$(fusectl --json status "$id" | json "d['program']")" signed
