@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* POSIX ACLs, as far as a file system has to know them: what a new file inherits, and how an ACL and a mode say the same. The kernel checks
+ * them. The format is that of the attribute system.posix_acl_*: a version, then entries of 8 bytes. */
+
+#include "ext4-map/volume.h"
+
+#include <string.h>
+
+typedef struct AclEntry {
+        uint16_t tag;
+        uint16_t perm;
+        uint32_t id;
+} AclEntry;
+
+enum { TAG_USER_OBJ = 0x01, TAG_GROUP_OBJ = 0x04, TAG_MASK = 0x10, TAG_OTHER = 0x20 };
+#define ACL_VERSION 2U
+#define ENTRIES_MAX 256U
+
+static int parse(const void *value, size_t size, AclEntry *entries, size_t *ret_n) {
+        uint32_t version;
+
+        if (size < 4 || (size - 4) % sizeof *entries != 0 || (size - 4) / sizeof *entries > ENTRIES_MAX)
+                return -EINVAL;
+        memcpy(&version, value, 4);
+        if (ext2fs_le32_to_cpu(version) != ACL_VERSION)
+                return -EOPNOTSUPP;
+        *ret_n = (size - 4) / sizeof *entries;
+        memcpy(entries, (const char *) value + 4, size - 4);
+        return 0;
+}
+
+static AclEntry *find(AclEntry *entries, size_t n, uint16_t tag) {
+        for (size_t i = 0; i < n; i++)
+                if (ext2fs_le16_to_cpu(entries[i].tag) == tag)
+                        return &entries[i];
+        return NULL;
+}
+
+static mode_t bits_of(const AclEntry *entry) {
+        return entry ? ext2fs_le16_to_cpu(entry->perm) & 7U : 0;
+}
+
+static mode_t mode_of(AclEntry *entries, size_t n) {
+        const AclEntry *mask = find(entries, n, TAG_MASK);
+
+        return bits_of(find(entries, n, TAG_USER_OBJ)) << 6 | bits_of(mask ? mask : find(entries, n, TAG_GROUP_OBJ)) << 3 |
+               bits_of(find(entries, n, TAG_OTHER));
+}
+
+int acl_mode(const void *value, size_t size, mode_t *mode, bool *ret_is_mode) {
+        AclEntry entries[ENTRIES_MAX];
+        size_t n;
+        int r;
+
+        r = parse(value, size, entries, &n);
+        if (r < 0)
+                return r;
+        if (!find(entries, n, TAG_USER_OBJ) || !find(entries, n, TAG_GROUP_OBJ) || !find(entries, n, TAG_OTHER))
+                return -EINVAL;
+        *mode = (*mode & ~(mode_t) 0777) | mode_of(entries, n);
+        *ret_is_mode = n == 3;
+        return 0;
+}
+
+/* Takes away what the mode does not give. */
+static void restrict_to(AclEntry *entries, size_t n, mode_t mode) {
+        AclEntry *mask = find(entries, n, TAG_MASK), *user = find(entries, n, TAG_USER_OBJ), *other = find(entries, n, TAG_OTHER);
+        AclEntry *group = mask ? mask : find(entries, n, TAG_GROUP_OBJ);
+
+        if (user)
+                user->perm &= ext2fs_cpu_to_le16((uint16_t) (mode >> 6 & 7));
+        if (group)
+                group->perm &= ext2fs_cpu_to_le16((uint16_t) (mode >> 3 & 7));
+        if (other)
+                other->perm &= ext2fs_cpu_to_le16((uint16_t) (mode & 7));
+}
+
+static int store(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size) {
+        struct ext2_xattr_handle *handle = NULL;
+        errcode_t error = ext2fs_xattrs_open(volume->fs, ino, &handle);
+
+        if (!error)
+                error = ext2fs_xattrs_read(handle);
+        if (!error)
+                error = ext2fs_xattr_set(handle, name, value, size);
+        if (handle)
+                (void) ext2fs_xattrs_close(&handle);
+        return volume_error(volume, error, ino);
+}
+
+int acl_inherit(Volume *volume, ext2_ino_t dir, ext2_ino_t ino, mode_t umask, mode_t *mode) {
+        AclEntry entries[ENTRIES_MAX];
+        char buffer[4 + sizeof entries];
+        void *value = NULL;
+        size_t size, n;
+        int r;
+
+        r = xattr_get(volume, dir, "system.posix_acl_default", &value, &size);
+        if (r == -ENODATA || r == -EUCLEAN) {
+                *mode &= ~umask;
+                return r == -ENODATA ? 0 : r;
+        }
+        if (r < 0)
+                return r;
+        r = parse(value, size, entries, &n);
+        if (r >= 0 && S_ISDIR(*mode))
+                r = store(volume, ino, "system.posix_acl_default", value, size);
+        if (r >= 0) {
+                restrict_to(entries, n, *mode);
+                *mode = (*mode & ~(mode_t) 0777) | mode_of(entries, n);
+                memcpy(buffer, value, 4);
+                memcpy(buffer + 4, entries, n * sizeof *entries);
+                if (n > 3)
+                        r = store(volume, ino, "system.posix_acl_access", buffer, size);
+        }
+        (void) ext2fs_free_mem(&value);
+        return r;
+}

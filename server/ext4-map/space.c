@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sizes and space by request: truncation, fallocate. The engine has the file to itself meanwhile, and zeroes parts of blocks. */
+
+#include "ext4-map/volume.h"
+
+#include <linux/falloc.h>
+
+static void forget(Volume *volume, ext2_ino_t ino, uint64_t first, uint64_t last) {
+        uint64_t offset = first * volume->block_size;
+
+        if (volume->hooks.invalidate)
+                volume->hooks.invalidate(volume->userdata, ino, offset,
+                                         last >= EXTENT_BLOCKS_MAX ? UINT64_MAX : (last - first + 1) * volume->block_size);
+}
+
+int space_cut(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t first, uint64_t last) {
+        Node *node = node_find(volume, ino), own = {.ino = ino};
+        int r;
+
+        r = data_walk_once(volume, node ? node : &own, inode);
+        if (r >= 0 && node)
+                r = node_settle(volume, node, inode);
+        if (r < 0)
+                return r;
+        r = inode_has_extents(inode) ? extents_cut(volume, ino, inode, first, last) : blocks_cut(volume, ino, inode, first, last);
+        forget(volume, ino, first, last);
+        return r;
+}
+
+static int set_size(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t size) {
+        uint64_t max = inode_has_extents(inode) ? EXTENT_BLOCKS_MAX : blocks_max(volume);
+
+        if (size > max * volume->block_size)
+                return -EFBIG;
+        return volume_error(volume, ext2fs_inode_size_set(volume->fs, inode_small(inode), (ext2_off64_t) size), ino);
+}
+
+int space_set_size(Volume *volume, ext2_ino_t ino, uint64_t size) {
+        uint64_t before, first = (size + volume->block_size - 1) / volume->block_size;
+        Node *node = node_get(volume, ino);
+        Inode inode;
+        int r;
+
+        if (!node)
+                return -ENOMEM;
+        r = inode_read(volume, ino, &inode);
+        if (r < 0)
+                return r;
+        before = inode_size(&inode);
+        r = set_size(volume, ino, &inode, size);
+        if (r >= 0)
+                r = inode_write(volume, ino, &inode);
+        if (r >= 0 && size <= before) {
+                r = space_cut(volume, ino, &inode, first, UINT64_MAX);
+                ranges_done(&node->ahead);
+        }
+        if (r < 0)
+                return r;
+        inode_touch(&inode, INODE_MTIME | INODE_CTIME);
+        r = inode_write(volume, ino, &inode);
+        volume_tell_freed(volume);
+        return r;
+}
+
+static int fill(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t first, uint64_t last) {
+        int r = 0;
+
+        for (uint64_t block = first, n; r >= 0 && block <= last; block += n) {
+                Run run;
+                r = extents_find(volume, ino, inode, block, &run, NULL, NULL);
+                if (r < 0)
+                        break;
+                n = MIN_OF(run.block + run.n - block, last - block + 1);
+                if (!run.place)
+                        r = extents_fill(volume, ino, inode, block, n, &n);
+        }
+        forget(volume, ino, first, last);
+        return r;
+}
+
+int space_allocate(Volume *volume, ext2_ino_t ino, int mode, uint64_t pos, uint64_t count, uint64_t *ret_size) {
+        const uint64_t size = volume->block_size, end = pos + count;
+        const uint64_t first = pos / size, last = (end - 1) / size, inner_first = (pos + size - 1) / size, inner_end = end / size;
+        const bool cuts = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+        Node *node = node_get(volume, ino);
+        Inode inode;
+        int r;
+
+        if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) ||
+            (mode & FALLOC_FL_PUNCH_HOLE && mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)))
+                return -EOPNOTSUPP;
+        if (!node)
+                return -ENOMEM;
+        r = data_trim(volume, node); /* what is asked for stays */
+        if (r >= 0)
+                r = inode_read(volume, ino, &inode);
+        if (r >= 0)
+                r = data_walk_once(volume, node, &inode);
+        if (r < 0)
+                return r;
+        if (!inode_has_extents(&inode) && !(mode & FALLOC_FL_PUNCH_HOLE))
+                return -EOPNOTSUPP;
+        if (end > (inode_has_extents(&inode) ? EXTENT_BLOCKS_MAX : blocks_max(volume)) * size)
+                return mode & FALLOC_FL_PUNCH_HOLE ? 0 : -EFBIG;
+        r = node_settle(volume, node, &inode);
+        if (r >= 0 && cuts && inner_first < inner_end)
+                r = space_cut(volume, ino, &inode, inner_first, inner_end - 1);
+        if (r >= 0 && !(mode & FALLOC_FL_PUNCH_HOLE))
+                r = fill(volume, ino, &inode, first, last);
+        if (!(mode & FALLOC_FL_KEEP_SIZE) && end > inode_size(&inode) && r >= 0)
+                r = set_size(volume, ino, &inode, end);
+        inode_touch(&inode, INODE_MTIME | INODE_CTIME);
+        int q = inode_write(volume, ino, &inode);
+        *ret_size = inode_size(&inode);
+        volume_tell_freed(volume);
+        return r < 0 ? r : q;
+}

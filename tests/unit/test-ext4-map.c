@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The file system below fused-ext4-map on an image, without FUSE: space is filled, converted and cut at random beside a model of the file, and
+ * the mappings have to agree with it; e2fsck has the last word. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ext4-map/volume.h"
+
+#define BLOCKS 2048U
+#define IMAGE_BYTES (64ULL << 20)
+
+enum { HOLE, UNWRITTEN, DATA };
+
+typedef struct Fixture {
+        Volume volume;
+        char path[64];
+        int fd;
+        uint64_t state; /* of the random numbers */
+        ext2_ino_t ino;
+        uint8_t blocks[BLOCKS]; /* what the file has there */
+} Fixture;
+
+static uint32_t random_below(Fixture *f, uint32_t n) {
+        f->state = f->state * 6364136223846793005ULL + 1442695040888963407ULL;
+        return (uint32_t) (f->state >> 33) % n;
+}
+
+static int run_command(const char *format, ...) {
+        char command[512];
+        va_list arguments;
+
+        va_start(arguments, format);
+        (void) vsnprintf(command, sizeof command, format, arguments);
+        va_end(arguments);
+        int status = system(command);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void say(void *userdata, const char *line) {
+        fprintf(stderr, "%s\n", line);
+}
+
+static void open_image(Fixture *f, const char *options) {
+        const VolumeHooks hooks = {.log = say};
+
+        (void) snprintf(f->path, sizeof f->path, "/tmp/test-ext4-map.XXXXXX");
+        f->fd = mkstemp(f->path);
+        assert_true(f->fd >= 0);
+        assert_int_equal(ftruncate(f->fd, IMAGE_BYTES), 0);
+        assert_int_equal(run_command("mkfs.ext4 -q -F %s %s >/dev/null 2>&1", options, f->path), 0);
+        assert_int_equal(volume_open(&f->volume, f->fd, false, &hooks, NULL), 0);
+        f->volume.dev = 1;
+        f->state = 1;
+}
+
+static void close_image(Fixture *f) {
+        assert_int_equal(volume_close(&f->volume), 0);
+        (void) close(f->fd);
+        assert_int_equal(run_command("e2fsck -fn %s", f->path), 0);
+        (void) unlink(f->path);
+}
+
+/* Every block's mapping against the model. */
+static void compare(Fixture *f) {
+        uint64_t size = f->volume.block_size;
+        struct fused_mapping m;
+
+        for (uint64_t block = 0; block < BLOCKS; block = (m.offset + m.length) / size) {
+                assert_int_equal(data_begin(&f->volume, f->ino, block * size, size, 0, &m), 0);
+                assert_true(m.offset <= block * size && m.offset + m.length > block * size);
+                for (uint64_t i = block; i < BLOCKS && i < (m.offset + m.length) / size; i++) {
+                        int is = m.type == FUSED_MAPPING_HOLE ? HOLE : m.type == FUSED_MAPPING_UNWRITTEN ? UNWRITTEN : DATA;
+                        if (is != f->blocks[i])
+                                fail_msg("block %u is %d and should be %d", (unsigned) i, is, f->blocks[i]);
+                }
+        }
+}
+
+static void set(Fixture *f, uint64_t first, uint64_t last, bool only_holes, uint8_t to) {
+        for (uint64_t i = first; i <= last && i < BLOCKS; i++)
+                if (!only_holes || f->blocks[i] == HOLE)
+                        f->blocks[i] = to;
+}
+
+static void write_blocks(Fixture *f, uint64_t first, uint64_t last) {
+        uint64_t size = f->volume.block_size, file_size;
+        struct fused_mapping m;
+
+        for (uint64_t block = first; block <= last; block = (m.offset + m.length) / size) {
+                assert_int_equal(data_begin(&f->volume, f->ino, block * size, (last - block + 1) * size, FUSED_MAPPING_OP_WRITE, &m), 0);
+                assert_true(m.type == FUSED_MAPPING_MAPPED || m.type == FUSED_MAPPING_UNWRITTEN);
+                uint64_t end = MIN_OF((m.offset + m.length) / size, last + 1);
+                uint32_t flags = FUSED_IOEND_APPEND | (m.type == FUSED_MAPPING_UNWRITTEN ? FUSED_IOEND_UNWRITTEN : 0);
+                assert_int_equal(data_ioend(&f->volume, f->ino, block * size, (end - block) * size, flags, 0, &file_size), 0);
+                assert_int_equal(data_end(&f->volume, f->ino, block * size, (int64_t) ((end - block) * size)), 0);
+        }
+        set(f, first, last, false, DATA);
+}
+
+static void step(Fixture *f, bool has_extents) {
+        uint64_t first = random_below(f, BLOCKS), last = MIN_OF(first + random_below(f, random_below(f, 4) ? 8 : 300), BLOCKS - 1ULL);
+        uint64_t size = f->volume.block_size, file_size, pos = first * size, n = (last - first + 1) * size;
+
+        switch (random_below(f, has_extents ? 6 : 4)) {
+        case 0:
+        case 1:
+                return write_blocks(f, first, last);
+        case 2:
+                assert_int_equal(space_allocate(&f->volume, f->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, n, &file_size), 0);
+                return set(f, first, last, false, HOLE);
+        case 3:
+                if (random_below(f, 10))
+                        return;
+                assert_int_equal(space_set_size(&f->volume, f->ino, pos), 0);
+                return set(f, first, BLOCKS - 1, false, HOLE);
+        case 4:
+                assert_int_equal(space_allocate(&f->volume, f->ino, 0, pos, n, &file_size), 0);
+                return set(f, first, last, true, UNWRITTEN);
+        default:
+                assert_int_equal(space_allocate(&f->volume, f->ino, FALLOC_FL_ZERO_RANGE, pos, n, &file_size), 0);
+                return set(f, first, last, false, UNWRITTEN);
+        }
+}
+
+static void exercise(const char *options, bool has_extents) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        Fixture *f = calloc(1, sizeof *f);
+
+        open_image(f, options);
+        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+        for (int i = 0; i < 3000; i++) {
+                step(f, has_extents);
+                if (i % 50 == 0)
+                        compare(f);
+                if (i % 211 == 0)
+                        assert_int_equal(volume_flush(&f->volume, false), 0);
+        }
+        compare(f);
+        close_image(f);
+        free(f);
+}
+
+static void test_extents(void **state) {
+        exercise("-b 4096", true);
+}
+
+static void test_extents_1k(void **state) {
+        exercise("-b 1024", true);
+}
+
+static void test_blocks(void **state) {
+        exercise("-b 1024 -O ^extents,^64bit,^flex_bg,^metadata_csum", false);
+}
+
+/* Names: many of them, in a directory that the kernel could have given a hash tree. */
+static void test_names(void **state) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        Fixture *f = calloc(1, sizeof *f);
+        char name[64];
+        ext2_ino_t ino;
+
+        open_image(f, "-b 1024 -N 3000");
+        for (int i = 0; i < 1500; i++) {
+                (void) snprintf(name, sizeof name, "name-%d-of-some-length", i);
+                assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, name, &maker, &ino), 0);
+        }
+        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, name, &maker, &ino), -EEXIST);
+        for (int i = 0; i < 1500; i += 2) {
+                (void) snprintf(name, sizeof name, "name-%d-of-some-length", i);
+                assert_int_equal(make_unlink(&f->volume, EXT2_ROOT_INO, name, false), 0);
+                assert_int_equal(name_lookup(&f->volume, EXT2_ROOT_INO, name, &ino), -ENOENT);
+        }
+        close_image(f);
+        free(f);
+}
+
+/* What a full file system says, and that it is whole afterwards. */
+static void test_full(void **state) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        Fixture *f = calloc(1, sizeof *f);
+        struct fused_mapping m;
+        uint64_t block = 0, size;
+        int r = 0;
+
+        open_image(f, "-b 4096 -m 0");
+        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+        while (r >= 0 && block < 100000) {
+                r = data_begin(&f->volume, f->ino, block * 4096, 4096 * 10, FUSED_MAPPING_OP_WRITE, &m);
+                if (r >= 0)
+                        r = data_ioend(&f->volume, f->ino, block * 4096, 4096, FUSED_IOEND_UNWRITTEN | FUSED_IOEND_APPEND, 0, &size);
+                block += 2; /* holes in between: a large tree */
+        }
+        assert_int_equal(r, -ENOSPC);
+        assert_true(block > 5000);
+        assert_int_equal(make_unlink(&f->volume, EXT2_ROOT_INO, "file", false), 0);
+        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+        assert_int_equal(data_begin(&f->volume, f->ino, 0, 4096, FUSED_MAPPING_OP_WRITE, &m), 0);
+        close_image(f);
+        free(f);
+}
+
+static void test_refused(void **state) {
+        static const struct {
+                const char *options, *word;
+        } rows[] = {{"-O inline_data", "inline_data"}, {"-O encrypt", "encrypt"}, {"-O casefold", "casefold"}, {"-O bigalloc", "bigalloc"},
+                    {"-O mmp", "mmp"},                 {"-O quota", "quota"},     {"-O ea_inode", "ea_inode"}};
+        const VolumeHooks hooks = {0};
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                char path[] = "/tmp/test-ext4-map.XXXXXX";
+                Volume volume;
+                int fd = mkstemp(path);
+                assert_int_equal(ftruncate(fd, IMAGE_BYTES), 0);
+                assert_int_equal(run_command("mkfs.ext4 -q -F %s %s >/dev/null 2>&1", rows[i].options, path), 0);
+                assert_int_equal(volume_open(&volume, fd, false, &hooks, NULL), -EOPNOTSUPP);
+                assert_non_null(strstr(volume.why, rows[i].word));
+                (void) volume_close(&volume);
+                (void) close(fd);
+                (void) unlink(path);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_extents), cmocka_unit_test(test_extents_1k), cmocka_unit_test(test_blocks),
+                cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_refused),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
