@@ -84,7 +84,7 @@ ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 tests/run --build "$ASAN" --results "$
 section "on a machine with systemd"
 tests/rigs/run --build "$PLAIN" --results "$RESULTS"
 section "benchmarks, one round each"
-for bench in mount-latency density unit-latency passthrough programs lookup cache-policy; do
+for bench in mount-latency density unit-latency passthrough programs lookup cache-policy data; do
         if tests/bench/$bench --build "$PLAIN" --smoke; then result "pass bench/$bench"; else result "fail bench/$bench"; fi
 done
 
