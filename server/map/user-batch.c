@@ -8,6 +8,7 @@
 #define FUSE_USE_VERSION 312
 #include "map/user.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -70,7 +71,7 @@ static bool find_place(struct fused_map *map, MapFile *file, uint64_t start, uin
 static bool keep_read(struct fused_map *map, MapFile *file, const struct fuse_read_in *in, Kept *kept, Segment *segment) {
         const uint64_t align = map->config.block_size < 4096 ? 512 : 4096, size = atomic_load(&file->size), start = in->offset / align * align;
 
-        if (in->offset >= size)
+        if (in->offset >= size || (in->flags & O_DIRECT && in->offset + in->size > size)) /* user_read() knows what to do */
                 return false;
         kept->size = (uint32_t) MIN_OF((uint64_t) in->size, size - in->offset);
         kept->lead = (uint32_t) (in->offset - start);

@@ -4,6 +4,7 @@
 #define FUSE_USE_VERSION 312
 #include "map/user.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 int user_read_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) {
@@ -41,6 +42,9 @@ void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_i
 
         if (!file)
                 return session_pass(thread);
+        /* Past the end as it is known here may be a hole before what the kernel has cached, and flushed for this range only. */
+        if (in->flags & O_DIRECT && in->offset + in->size > atomic_load(&file->size))
+                (void) user_flush_kernel(map, thread, header->nodeid);
         (void) pthread_rwlock_rdlock(&file->io);
         size = atomic_load(&file->size);
         size = in->offset >= size ? 0 : MIN_OF((uint64_t) in->size, size - in->offset);

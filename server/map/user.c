@@ -146,13 +146,27 @@ static int seek(struct fused_map *map, MapFile *file, uint64_t pos, bool for_dat
         return for_data ? -ENXIO : 0;
 }
 
-/* The kernel asks without having written back what it caches, and a cached page over a hole is data. A notification that drops its
- * pages makes it write them first, to another thread of ours; where none may be free, everything is called data. */
-static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+/* The kernel asks without having written back what it caches. A notification that drops the file's pages makes it write them first, to
+ * another thread of ours; false where none may be free. */
+bool user_flush_kernel(struct fused_map *map, SessionThread *thread, uint64_t nodeid) {
         static pthread_mutex_t flushing = PTHREAD_MUTEX_INITIALIZER;
+        const struct fuse_notify_inval_inode_out notice = {.ino = nodeid, .off = 0, .len = 0};
+        int r;
+
+        if (map->config.no_writeback || map->config.read_only)
+                return true;
+        if (map->statistics->n_threads < 2 || pthread_mutex_trylock(&flushing) != 0)
+                return false;
+        r = session_notify(thread, FUSE_NOTIFY_INVAL_INODE, &notice, sizeof notice);
+        (void) pthread_mutex_unlock(&flushing);
+        return r >= 0;
+}
+
+/* A cached page over a hole is data; where it cannot be had written back, everything is called data. */
+static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         const struct fuse_lseek_in *in = argument;
         struct fuse_lseek_out out = {0};
-        bool known = map->config.no_writeback || map->config.read_only;
+        bool known;
         int r;
 
         if (size < sizeof *in || (in->whence != SEEK_DATA && in->whence != SEEK_HOLE))
@@ -160,11 +174,7 @@ static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct 
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         if (!file)
                 return false;
-        if (!known && map->statistics->n_threads > 1 && pthread_mutex_trylock(&flushing) == 0) {
-                const struct fuse_notify_inval_inode_out notice = {.ino = header->nodeid, .off = 0, .len = 0};
-                known = session_notify(thread, FUSE_NOTIFY_INVAL_INODE, &notice, sizeof notice) >= 0;
-                (void) pthread_mutex_unlock(&flushing);
-        }
+        known = user_flush_kernel(map, thread, header->nodeid);
         (void) pthread_rwlock_rdlock(&file->io);
         if (known)
                 r = seek(map, file, in->offset, in->whence == SEEK_DATA, &out.offset);

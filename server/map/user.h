@@ -44,6 +44,9 @@ void batch_flush(struct fused_map *map, SessionThread *thread); /* moves and ans
 void batch_free(void *slot);
 
 void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
+/* Has the kernel write back what it caches of the file. False: it could not be asked now. */
+bool user_flush_kernel(struct fused_map *map, SessionThread *thread, uint64_t nodeid);
+
 void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in);
 void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_write_in *in, uint8_t *data);
 int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) _must_check_;

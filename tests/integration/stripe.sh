@@ -68,3 +68,15 @@ refused "both copies of its table" "$T/bad" "$T/m1" "$T/m2"
 cp "$T/m0" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=5000 conv=notrunc status=none # one copy: the other is the one, or is taken
 fusectl mount stripe "$T/bad" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null || fail "one damaged copy is too much"
 fusectl umount "$T/mnt"
+
+say "a hole before what the kernel has only cached, read directly"
+fusectl mount stripe "$T/m0" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null
+python3 - "$T/mnt/sparse" <<'PY' || fail "a hole reads as an end of file"
+import mmap, os, sys
+cached = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.pwrite(cached, b"tail", 500000)  # in the kernel's cache, and nowhere else
+direct = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
+buffer = mmap.mmap(-1, 8192)
+sys.exit(os.preadv(direct, [buffer], 12288) != 8192 or buffer[:] != bytes(8192))
+PY
+fusectl umount "$T/mnt"
