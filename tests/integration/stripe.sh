@@ -75,7 +75,7 @@ python3 - "$T/mnt/sparse" <<'PY' || fail "a hole reads as an end of file"
 import mmap, os, sys
 cached = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 os.pwrite(cached, b"tail", 500000)  # in the kernel's cache, and nowhere else
-direct = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
+direct = os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT)
 buffer = mmap.mmap(-1, 8192)
 sys.exit(os.preadv(direct, [buffer], 12288) != 8192 or buffer[:] != bytes(8192))
 PY
