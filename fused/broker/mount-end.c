@@ -171,7 +171,11 @@ static int start_unmount(Mount *mount, bool lazy, worker_report_t on_report) {
                 .lazy = lazy,
         };
 
-        return worker_link_new(mount->broker, &job, UNMOUNT_USEC, on_report, mount, &mount->unmounter);
+        int r = worker_link_new(mount->broker, &job, UNMOUNT_USEC, on_report, mount, &mount->unmounter);
+
+        if (r == -ENOMEM || r == -EAGAIN) /* a mount would be left behind: it is worth a second try */
+                r = worker_link_new(mount->broker, &job, UNMOUNT_USEC, on_report, mount, &mount->unmounter);
+        return r;
 }
 
 /* The mount is nowhere any more (or never was). */

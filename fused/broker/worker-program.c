@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/sanitizer.h"
 #include "broker/worker.h"
 #include "program/report.h"
 

@@ -48,7 +48,7 @@ inject() { # CALL N TYPE SOURCE: 1 when the call was not made that often
                 [ $status -le 1 ] || [ $status -eq 3 ] || fail "$call $n: exit status $status"
         fi
         assert_nothing_held
-        not_mounted "$T/mnt" || fail "$call $n: $T/mnt is mounted"
+        wait_for "the end of the mount" 10 not_mounted "$T/mnt"
         return $end
 }
 for call in $CALLS; do
