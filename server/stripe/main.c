@@ -131,8 +131,19 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         (void) pthread_mutex_unlock(&own.lock);
 }
 
+/* With the lock. Rows that a file gives back may become another's only when the stored table says so as well: after a crash the first
+ * would read what the other has written. */
+static int save_locked(void) {
+        int r = own.dirty ? stripe_save(&own.volume) : 0;
+
+        if (r >= 0)
+                own.dirty = false;
+        return r;
+}
+
 /* Longer: the new part is zeroed, as a hole would read. Shorter: rows are given back. */
 static int set_size(StripeFile *file, uint64_t size) {
+        uint64_t n_rows = file->n_rows;
         uint32_t i = (uint32_t) (file - own.volume.table.files);
         uint64_t end = ALIGN_TO(size, (uint64_t) STRIPE_BLOCK);
         int r;
@@ -147,7 +158,9 @@ static int set_size(StripeFile *file, uint64_t size) {
         own.marks[i] = end;
         file->size = size;
         tell_program(i);
-        return fused_map_set_size(own.map, i + 2, size);
+        own.dirty = true;
+        r = fused_map_set_size(own.map, i + 2, size);
+        return r < 0 || file->n_rows >= n_rows ? r : save_locked();
 }
 
 static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int what, struct fuse_file_info *fi) {
@@ -235,6 +248,7 @@ static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
                 own.volume.table.files[i] = (StripeFile){0};
                 own.marks[i] = 0;
                 own.dirty = true;
+                i = save_locked();
         }
         (void) pthread_mutex_unlock(&own.lock);
         (void) fuse_reply_err(req, i < 0 ? -i : 0);
@@ -334,13 +348,10 @@ static void on_modified(void *userdata, uint64_t nodeid) {
 }
 
 static int save(void) {
-        int r = 0;
+        int r;
 
         (void) pthread_mutex_lock(&own.lock);
-        if (own.dirty)
-                r = stripe_save(&own.volume);
-        if (r >= 0)
-                own.dirty = false;
+        r = save_locked();
         (void) pthread_mutex_unlock(&own.lock);
         return r;
 }

@@ -145,11 +145,9 @@ int stripe_create(const int *fds, const uint64_t *sizes, uint32_t n, uint32_t sh
                 return -ENOSPC;
         memcpy(volume.fds, fds, n * sizeof *fds);
         memcpy(volume.uuid, uuid, sizeof volume.uuid);
-        for (unsigned copy = 0; copy < 2; copy++) {
-                r = stripe_save(&volume);
-                if (r < 0)
-                        return r;
-        }
+        r = stripe_save(&volume);
+        if (r < 0)
+                return r;
         for (uint32_t i = 0; i < n; i++) { /* the headers last: until then it is no volume */
                 uint8_t block[STRIPE_BLOCK] = {0};
                 member.index = i;
@@ -166,15 +164,20 @@ int stripe_create(const int *fds, const uint64_t *sizes, uint32_t n, uint32_t sh
 
 int stripe_save(StripeVolume *volume) {
         StripeTable *table = &volume->table;
-        uint64_t copy = (table->sequence + 1) % 2;
-        int r;
+        int r = 0;
 
         memcpy(table->magic, STRIPE_TABLE_MAGIC, sizeof table->magic);
         memcpy(table->uuid, volume->uuid, sizeof table->uuid);
         table->sequence++;
         sign(table, offsetof(StripeTable, own), table->own);
-        r = move_all(volume->fds[0], /* write= */ true, table, sizeof *table, (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK);
-        return r < 0 ? r : RET_NERRNO(fdatasync(volume->fds[0]));
+        for (uint32_t i = 0; i < volume->n && r >= 0; i++) /* what the table says has data comes first */
+                r = RET_NERRNO(fdatasync(volume->fds[i]));
+        for (uint64_t copy = 0; copy < 2 && r >= 0; copy++) {
+                r = move_all(volume->fds[0], /* write= */ true, table, sizeof *table, (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK);
+                if (r >= 0)
+                        r = RET_NERRNO(fdatasync(volume->fds[0]));
+        }
+        return r;
 }
 
 /* ---- files ---------------------------------------------------------------------------------------------------------- */

@@ -4,8 +4,8 @@
 /* A striped volume: files interleaved over 2 to 4 devices, chunk by chunk. Little-endian, blocks of 4096 bytes.
  *
  *   each member   block 0: StripeMember. Row r is the chunk at (first row + r) * chunk
- *   member 0      the table of files, twice, in the blocks that follow; the one with the higher sequence number that is sound is meant, and the
- *                 other is written next
+ *   member 0      the table of files, twice, in the blocks that follow. Each save writes both, one after the other: one is always whole, and when
+ *                 one is damaged later, the other says the same. Of two that are sound the one with the higher sequence number is meant
  *
  * A file has rows of its own, one after the other, over all members: chunk k of it is in row k / n of member k % n. It grows as
  * long as the rows behind it are free. */

@@ -80,3 +80,32 @@ buffer = mmap.mmap(-1, 8192)
 sys.exit(os.preadv(direct, [buffer], 12288) != 8192 or buffer[:] != bytes(8192))
 PY
 fusectl umount "$T/mnt"
+
+say "what a crash leaves: rows of an unlinked file are its own, or nobody's"
+for i in 0 1; do truncate -s 16M "$T/k$i"; done
+stripe create --chunk 16K "$T/k0" "$T/k1"
+fusectl mount stripe "$T/k0" "$T/mnt" -o "slot.device1=$T/k1" >/dev/null
+head -c 24M /dev/zero | tr '\0' A >"$T/mnt/old"
+sync "$T/mnt/old"
+python3 - "$T" <<'PY'
+import mmap, os, shutil, sys, time
+t = sys.argv[1]
+time.sleep(0.5)  # the release of what was written has been answered
+for cut in (lambda: os.truncate(t + "/mnt/old", 4 << 20), lambda: os.unlink(t + "/mnt/old")):
+    cut()
+    direct = os.open(t + "/mnt/new", os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+    data = mmap.mmap(-1, 1 << 20)
+    data.write(b"S" * len(data))
+    for i in range(12):
+        os.pwrite(direct, data, i << 20)
+    for i in "01":
+        shutil.copy(t + "/k" + i, t + "/crash" + i + ("u" if not os.path.exists(t + "/mnt/old") else "t"))
+    os.close(direct)
+    os.unlink(t + "/mnt/new")
+PY
+fusectl umount "$T/mnt"
+for k in t u; do
+        fusectl mount stripe "$T/crash0$k" "$T/mnt" -o "slot.device1=$T/crash1$k" >/dev/null
+        [ ! -e "$T/mnt/old" ] || ! grep -q S "$T/mnt/old" || fail "a file reads what another has written ($k)"
+        fusectl umount "$T/mnt"
+done
