@@ -98,7 +98,7 @@ static ssize_t answer(struct fuse_out_header *header, void *data, size_t size) {
 static void start(void) {
         static const struct fuse_lowlevel_ops operations = {.init = on_fuse_init, .getattr = on_getattr};
         const struct fuse_init_in in = {.major = 7, .minor = 45, .max_readahead = 131072,
-                                        .flags = ~(uint32_t) FUSE_INIT_RESERVED, .flags2 = ~0U};
+                                        .flags = ~(1U << 31), .flags2 = ~0U};
         struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
         struct fuse_out_header header;
         struct fuse_init_out out;
