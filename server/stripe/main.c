@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/sanitizer.h"
 #include "program/files.h"
 #include "stripe/stripe.h"
 #include "stripe/volume.h"
