@@ -51,6 +51,11 @@ struct fused_map_ioend {
         int error;         /* 0 or negative errno: the I/O failed */
 };
 
+enum {
+        FUSED_KILL_SET_ID = 1 << 0,     /* clear set-user-id; and set-group-id where the group may execute, or uid is not 0 and gid not the file's */
+        FUSED_KILL_CAPABILITY = 1 << 1, /* remove the attribute security.capability */
+};
+
 struct fused_map_operations {
         /* Where is [pos, pos + count)? Fill *read with a mapping that contains pos (it may begin before and end after the range), and
          * *write likewise; *write is PURE_OVERWRITE for the same range when this is called, so it need not be touched unless writes go
@@ -68,6 +73,11 @@ struct fused_map_operations {
         /* A file was written to other than through the kernel's write-back cache, by the user engine: its times of change are the server's to
          * set. May be NULL. */
         void (*modified)(void *userdata, uint64_t nodeid);
+        /* A write, a change of size or of owner takes away what the file gives to who executes it; how: FUSED_KILL_*. uid, gid: of who does it.
+         * Returns 1 if that changed something, 0, or negative errno. nodeid may be no regular file: nothing is to be done then. Without this
+         * operation the kernel sees to what it can, which costs a GETXATTR with every buffered write if the server has extended attributes.
+         * May be NULL. */
+        int (*kill_privileges)(void *userdata, uint64_t nodeid, unsigned how, uid_t uid, gid_t gid);
         /* The engine is decided and devices have their cookies; no request has been answered yet. Programs are attached here. May be NULL. */
         int (*start)(void *userdata);
 };

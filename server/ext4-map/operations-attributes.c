@@ -254,7 +254,51 @@ static void on_modified(void *userdata, uint64_t nodeid) {
         server_unlock();
 }
 
-const struct fused_map_operations server_map_operations = {.begin = on_begin, .end = on_end, .ioend = on_ioend, .modified = on_modified};
+static int kill_set_id(Volume *volume, ext2_ino_t ino, Inode *inode, uid_t uid, gid_t gid) {
+        uint16_t kill = 0;
+        int r;
+
+        if (inode->i_mode & S_ISUID)
+                kill |= S_ISUID;
+        if (inode->i_mode & S_ISGID && (inode->i_mode & S_IXGRP || (uid != 0 && gid != inode_group(inode))))
+                kill |= S_ISGID;
+        if (!kill)
+                return 0;
+        inode->i_mode &= (uint16_t) ~kill;
+        inode_touch(inode, INODE_CTIME);
+        r = inode_write(volume, ino, inode);
+        return r < 0 ? r : 1;
+}
+
+static int kill_capability(Volume *volume, ext2_ino_t ino) {
+        int r = xattr_remove(volume, ino, "security.capability");
+
+        return r == -ENODATA || r == -EOPNOTSUPP ? 0 : r < 0 ? r : 1;
+}
+
+static int kill_privileges(Volume *volume, ext2_ino_t ino, unsigned how, uid_t uid, gid_t gid) {
+        int r, set_id = 0, capability = 0;
+        Inode inode;
+
+        r = inode_read(volume, ino, &inode);
+        if (r < 0 || !inode_is_regular(&inode))
+                return r;
+        if (how & FUSED_KILL_SET_ID)
+                set_id = kill_set_id(volume, ino, &inode, uid, gid);
+        if (how & FUSED_KILL_CAPABILITY)
+                capability = kill_capability(volume, ino);
+        return set_id < 0 ? set_id : capability < 0 ? capability : set_id | capability;
+}
+
+static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid_t uid, gid_t gid) {
+        server_lock();
+        int r = kill_privileges(&server.volume, ino_of(nodeid), how, uid, gid);
+        server_unlock();
+        return r;
+}
+
+const struct fused_map_operations server_map_operations = {
+        .begin = on_begin, .end = on_end, .ioend = on_ioend, .modified = on_modified, .kill_privileges = on_kill_privileges};
 
 static void hook_upsert(void *userdata, ext2_ino_t ino, const struct fused_mapping *mapping) {
         (void) fused_map_upsert(server.map, id_of(ino), mapping, NULL); /* -ESTALE: nobody knows the file any more */

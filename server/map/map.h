@@ -96,11 +96,13 @@ struct MapFile {
         atomic_uint n_ref;   /* 1 for the table, 1 for each user */
         _Atomic uint64_t size;      /* as the kernel sees it */
         _Atomic uint64_t disk_size; /* as the server has recorded it */
+        _Atomic uint64_t modified;  /* user engine: the clock's tick, in ns, in which the server was last told of a write; 0: tell it */
         _Atomic(MappingCache *) read_cache;  /* made by the first upsert */
         _Atomic(MappingCache *) write_cache; /* none: writes go where reads come from */
         pthread_mutex_t make_lock;
         pthread_rwlock_t io; /* shared: whole blocks are moved; exclusive: parts of blocks, truncation, allocation by request */
         atomic_bool has_program;
+        atomic_bool no_capability; /* user engine: the server has been asked to remove security.capability, nobody has set it since */
         atomic_bool kernel_caches; /* kernel engine: it has taken a mapping of this file into its cache */
         atomic_bool ordinary;      /* kernel engine: the kernel takes it for a file that is not mapped */
 };

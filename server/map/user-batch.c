@@ -10,9 +10,8 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#define BATCH_DATA_MAX (64U << 10) /* of one request */
+#define BATCH_DATA_MAX (SESSION_BUFFER_SIZE / SESSION_KEPT_MAX) /* of one request */
 
 typedef struct Kept {
         uint64_t unique;
@@ -27,7 +26,7 @@ typedef struct Batch { /* a thread's, for its life */
         Kept kept[SESSION_KEPT_MAX];
         Segment segments[SESSION_KEPT_MAX];
         bool writes[SESSION_KEPT_MAX];
-        uint8_t *memory; /* BATCH_DATA_MAX for each */
+        uint8_t *memory; /* the thread's buffer: BATCH_DATA_MAX for each; nothing else is read into it while any are kept */
 } Batch;
 
 static Batch *batch_of(SessionThread *thread) {
@@ -36,23 +35,11 @@ static Batch *batch_of(SessionThread *thread) {
 
         if (batch)
                 return batch;
-        batch = calloc(1, sizeof *batch);
-        if (!batch)
-                return NULL;
-        batch->memory = mmap(NULL, (size_t) SESSION_KEPT_MAX * BATCH_DATA_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (batch->memory == MAP_FAILED) {
-                free(batch);
-                return NULL;
-        }
-        return *slot = batch;
+        return *slot = calloc(1, sizeof *batch);
 }
 
 void batch_free(void *slot) {
-        Batch *batch = slot;
-
-        if (batch)
-                (void) munmap(batch->memory, (size_t) SESSION_KEPT_MAX * BATCH_DATA_MAX);
-        free(batch);
+        free(slot);
 }
 
 /* The one place on a device that [start, end) is at, or false. */
@@ -83,7 +70,7 @@ static bool keep_write(struct fused_map *map, MapFile *file, const struct fuse_w
         const uint64_t block_size = map->config.block_size, end = in->offset + in->size;
         bool cached = in->write_flags & FUSE_WRITE_CACHE;
 
-        if (size - sizeof *in < in->size || in->offset % block_size || in->size % block_size || map->config.read_only || end > file->disk_size ||
+        if (user_write_kills(map, file, in) || size - sizeof *in < in->size || in->offset % block_size || in->size % block_size || map->config.read_only || end > file->disk_size ||
             end > file->size)
                 return false;
         if (!find_place(map, file, in->offset, end, FUSED_MAPPING_OP_WRITE | (cached ? FUSED_MAPPING_OP_WRITEBACK : FUSED_MAPPING_OP_DIRECT),
@@ -108,6 +95,8 @@ bool batch_keep(struct fused_map *map, SessionThread *thread, const struct fuse_
         batch = batch_of(thread);
         if (!batch || batch->n == SESSION_KEPT_MAX)
                 return false;
+        if (batch->n == 0)
+                batch->memory = session_buffer(thread);
         MapFile *file = map_file_get(map->files, header->nodeid);
         if (!file)
                 return false;
@@ -147,8 +136,8 @@ static void answer(void *userdata, size_t i, int r) {
                                           : (struct iovec){a->batch->segments[i].data + kept->lead, kept->size};
 
         (void) pthread_rwlock_unlock(&kept->file->io);
-        if (r >= 0 && kept->tell && a->map->operations.modified)
-                a->map->operations.modified(a->map->userdata, kept->file->nodeid);
+        if (r >= 0 && kept->tell)
+                user_modified(a->map, kept->file);
         (void) session_reply(a->thread, kept->unique, r, &vector, r < 0 ? 0 : 1);
         if (r >= 0)
                 map_count(write ? &a->map->statistics->bytes_written : &a->map->statistics->bytes_read, kept->size);

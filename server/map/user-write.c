@@ -200,6 +200,8 @@ void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_
                 return session_pass(thread);
         if (map->config.read_only || in->offset + in->size < in->offset || in->offset + in->size > map->config.max_bytes)
                 r = map->config.read_only ? -EROFS : -EFBIG;
+        if (r >= 0 && user_write_kills(map, file, in))
+                r = user_write_kill(map, thread, header, file, in);
         if (r >= 0) {
                 lock_for_write(file, in->offset, in->size, block_size);
                 end = atomic_load(&file->size);
@@ -212,8 +214,8 @@ void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_
                         raise_size(file, in->offset + in->size);
                 (void) pthread_rwlock_unlock(&file->io);
         }
-        if (r >= 0 && !cached && map->operations.modified)
-                map->operations.modified(map->userdata, file->nodeid);
+        if (r >= 0 && !cached)
+                user_modified(map, file);
         const struct fuse_write_out out = {.size = in->size};
         const struct iovec vector = {(void *) &out, sizeof out};
         (void) session_reply(thread, header->unique, MIN_OF(r, 0), &vector, r < 0 ? 0 : 1);

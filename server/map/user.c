@@ -19,10 +19,14 @@ static int start(struct fused_map *map) {
 void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
         uint64_t wanted = FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_ASYNC_READ | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_INIT_EXT |
                           ABI_DIRECT_IO_ALLOW_MMAP;
-        /* Truncation by open comes as SETATTR, setuid bits are cleared by the kernel, and nobody else changes a file's data. */
+        /* Truncation by open comes as SETATTR, and nobody else changes a file's data. */
         uint64_t unwanted = FUSE_ATOMIC_O_TRUNC | FUSE_HANDLE_KILLPRIV | FUSE_HANDLE_KILLPRIV_V2 | FUSE_AUTO_INVAL_DATA | FUSE_WRITEBACK_CACHE;
         uint64_t flags;
 
+        if (map->operations.kill_privileges) {
+                wanted |= FUSE_HANDLE_KILLPRIV_V2;
+                unwanted &= ~(uint64_t) FUSE_HANDLE_KILLPRIV_V2;
+        }
         if (!map->config.no_writeback && !map->config.read_only) {
                 wanted |= FUSE_WRITEBACK_CACHE;
                 unwanted &= ~(uint64_t) FUSE_WRITEBACK_CACHE;
@@ -57,6 +61,11 @@ static void on_open(struct fused_map *map, const struct fuse_file_info *fi, stru
                 out->open_flags |= FOPEN_KEEP_CACHE;
 }
 
+static bool refuse(SessionThread *thread, const struct fuse_in_header *header, int error) {
+        (void) session_reply(thread, header->unique, error, NULL, 0);
+        return true;
+}
+
 /* ---- size and space ------------------------------------------------------------------------------------------------- */
 
 static int set_size(struct fused_map *map, MapFile *file, uint64_t size) {
@@ -72,10 +81,18 @@ static bool on_setattr(struct fused_map *map, SessionThread *thread, const struc
         const uint64_t block_size = map->config.block_size;
         uint64_t before, after, end;
 
-        if (size < sizeof *in || !(in->valid & FATTR_SIZE))
+        if (size < sizeof *in)
                 return false;
+        if (in->valid & (FATTR_UID | FATTR_GID | FATTR_KILL_SUIDGID)) {
+                int r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID); /* the answer to SETATTR tells the mode that is left */
+                if (r < 0)
+                        return refuse(thread, header, r);
+        }
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         if (!file)
+                return false;
+        file->modified = 0; /* times may be set to anything */
+        if (!(in->valid & FATTR_SIZE))
                 return false;
         (void) pthread_rwlock_wrlock(&file->io);
         before = file->size;
@@ -98,6 +115,11 @@ static bool on_fallocate(struct fused_map *map, SessionThread *thread, const str
 
         if (!file || size < sizeof *in || in->offset + in->length < in->offset)
                 return false;
+        if (header->uid != 0) { /* has no flag for it; the kernel spares who has CAP_FSETID */
+                r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID);
+                if (r < 0)
+                        return refuse(thread, header, r);
+        }
         (void) pthread_rwlock_wrlock(&file->io);
         end = MIN_OF(in->offset + in->length, (uint64_t) file->size);
         if (in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && in->offset < end && !map->config.read_only) {
@@ -218,12 +240,22 @@ static bool on_write(struct fused_map *map, SessionThread *thread, const struct 
         return true;
 }
 
+static bool on_setxattr(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
+
+        session_pass(thread);
+        if (file)
+                file->no_capability = false;
+        return true;
+}
+
 typedef bool (*Handler)(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size);
 
 static const Handler handlers[] = {
         [FUSE_READ] = on_read,
         [FUSE_WRITE] = on_write,
         [FUSE_SETATTR] = on_setattr,
+        [FUSE_SETXATTR] = on_setxattr,
         [FUSE_FALLOCATE] = on_fallocate,
         [FUSE_LSEEK] = on_lseek,
         [FUSE_FSYNC] = on_fsync,

@@ -6,6 +6,7 @@
  *   user.c        which request is whose; LSEEK, SETATTR, FALLOCATE, FSYNC   user-read.c, user-write.c   READ and WRITE
  *   user-batch.c  several small READs and WRITEs at the same time
  *   user-device.c moving bytes from and to devices                           user-zero.c  zeroing parts of blocks
+ *   user-attributes.c what a write changes beside the data
  */
 
 #include "map/map.h"
@@ -49,6 +50,13 @@ bool user_flush_kernel(struct fused_map *map, SessionThread *thread, uint64_t no
 
 void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in);
 void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_write_in *in, uint8_t *data);
+/* After a write past the kernel's write-back cache. */
+void user_modified(struct fused_map *map, MapFile *file);
+/* Has the server take privileges from a file, if it is for that; how: FUSED_KILL_*. 0 or negative errno. */
+int user_kill_privileges(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, unsigned how) _must_check_;
+bool user_write_kills(struct fused_map *map, MapFile *file, const struct fuse_write_in *in); /* has this WRITE something to take away? */
+int user_write_kill(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, MapFile *file,
+                    const struct fuse_write_in *in) _must_check_;
 int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) _must_check_;
 /* Zeroes [from, to) where there is data, within one block; the caller has the file's exclusive lock. */
 int user_zero(struct fused_map *map, MapFile *file, uint64_t from, uint64_t to) _must_check_;

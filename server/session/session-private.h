@@ -19,7 +19,9 @@ struct SessionThread {
         uint8_t *memory;    /* owned: one page, REQUEST_MAX for requests */
         uint8_t *request;   /* in memory */
         size_t request_size;
-        void *buffer;       /* owned */
+        uint8_t *buffer_memory; /* owned */
+        uint8_t *buffer;    /* in buffer_memory, where a huge page can be */
+        unsigned n_uses;    /* of the buffer, as far as is counted */
         void *slot;         /* the hook's */
         unsigned n_alone;   /* times in a row that no request was waiting behind one that was kept */
         pthread_t thread;

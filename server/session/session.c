@@ -14,6 +14,7 @@
 
 #define WAKE_SIGNAL SIGUSR1
 #define WAKE_MSEC 20
+#define BUSY_USES 256 /* of a thread's buffer, from which on it is worth 2 MiB */
 #define ALONE_MANY 16 /* times that nothing was waiting, after which it is only tried... */
 #define ALONE_TRY 32  /* ...this seldom */
 
@@ -44,9 +45,10 @@ int session_thread_init(Session *session, unsigned index) {
         if (r < 0 || !thread->fuse)
                 return r < 0 ? r : -EINVAL;
         thread->memory = mmap(NULL, 4096 + REQUEST_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        thread->buffer = mmap(NULL, SESSION_DATA_MAX + 8192U, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (thread->memory == MAP_FAILED || thread->buffer == MAP_FAILED)
+        thread->buffer_memory = mmap(NULL, 2 * SESSION_BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (thread->memory == MAP_FAILED || thread->buffer_memory == MAP_FAILED)
                 return -ENOMEM;
+        thread->buffer = thread->buffer_memory + (ALIGN_TO((uintptr_t) thread->buffer_memory, SESSION_BUFFER_SIZE) - (uintptr_t) thread->buffer_memory);
         thread->request = thread->memory + 4096 - REQUEST_LEAD;
         return 0;
 }
@@ -58,8 +60,8 @@ static void thread_done(SessionThread *thread) {
                 fuse_session_destroy(thread->fuse); /* closes its device */
         if (thread->memory && thread->memory != MAP_FAILED)
                 (void) munmap(thread->memory, 4096 + REQUEST_MAX);
-        if (thread->buffer && thread->buffer != MAP_FAILED)
-                (void) munmap(thread->buffer, SESSION_DATA_MAX + 8192U);
+        if (thread->buffer_memory && thread->buffer_memory != MAP_FAILED)
+                (void) munmap(thread->buffer_memory, 2 * SESSION_BUFFER_SIZE);
 }
 
 int session_new(const struct fuse_args *args, const struct fuse_lowlevel_ops *operations, size_t size, void *userdata,
@@ -172,7 +174,12 @@ unsigned session_thread_index(const SessionThread *thread) {
         return thread->index;
 }
 
+/* A server that is used much gets one huge page: the kernel then pins and copies it in one piece. One that is not keeps to what it touches. */
 void *session_buffer(SessionThread *thread) {
+        if (thread->n_uses < BUSY_USES && ++thread->n_uses == BUSY_USES) {
+                (void) madvise(thread->buffer, SESSION_BUFFER_SIZE, MADV_DONTNEED);
+                (void) madvise(thread->buffer, SESSION_BUFFER_SIZE, MADV_HUGEPAGE);
+        }
         return thread->buffer;
 }
 

@@ -20,6 +20,7 @@ typedef struct Session Session;
 typedef struct SessionThread SessionThread;
 
 #define SESSION_DATA_MAX (1U << 20) /* bytes of one READ or WRITE */
+#define SESSION_BUFFER_SIZE (2U << 20) /* a huge page, and more than one READ */
 #define SESSION_THREADS_MAX 16U
 #define SESSION_KEPT_MAX 32U /* requests, per thread */
 
@@ -67,7 +68,7 @@ int session_reply(SessionThread *thread, uint64_t unique, int error, const struc
 int session_notify(SessionThread *thread, int code, const void *data, size_t size);
 int session_device_fd(const SessionThread *thread); /* borrowed */
 unsigned session_thread_index(const SessionThread *thread); /* 0 .. n - 1 */
-/* Memory for data, SESSION_DATA_MAX and one page more, aligned to a page; the thread's. */
+/* Memory for data, SESSION_BUFFER_SIZE, aligned to a page; the thread's, for one use at a time: what is in it may be gone at the next call. */
 void *session_buffer(SessionThread *thread);
 /* The hook's, one per thread, NULL at first. */
 void **session_slot(SessionThread *thread);

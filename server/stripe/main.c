@@ -348,6 +348,21 @@ static void on_modified(void *userdata, uint64_t nodeid) {
         (void) pthread_mutex_unlock(&own.lock);
 }
 
+static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid_t uid, gid_t gid) {
+        uint32_t kill = 0;
+
+        (void) pthread_mutex_lock(&own.lock);
+        StripeFile *file = file_of(nodeid);
+        if (file && how & FUSED_KILL_SET_ID)
+                kill = file->mode & (S_ISUID | (file->mode & S_IXGRP || (uid != 0 && gid != file->gid) ? S_ISGID : 0));
+        if (kill) {
+                file->mode &= ~kill;
+                own.dirty = true;
+        }
+        (void) pthread_mutex_unlock(&own.lock);
+        return kill != 0;
+}
+
 static int save(void) {
         int r;
 
@@ -461,7 +476,8 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
         static const struct fuse_lowlevel_ops operations = {
                 .lookup = on_lookup, .getattr = on_getattr, .setattr = on_setattr, .readdir = on_readdir, .create = on_create, .unlink = on_unlink,
                 .statfs = on_statfs, .open = on_open, .release = on_release, .fsync = on_fsync};
-        static const struct fused_map_operations map_operations = {.begin = on_begin, .ioend = on_ioend, .modified = on_modified, .start = on_start};
+        static const struct fused_map_operations map_operations = {
+                .begin = on_begin, .ioend = on_ioend, .modified = on_modified, .kill_privileges = on_kill_privileges, .start = on_start};
         struct fused_map_config config = {.block_size = STRIPE_BLOCK};
         _cleanup_(devices_done) Devices devices = {0};
         struct fuse_cmdline_opts options = {0};
