@@ -70,7 +70,9 @@ static bool keep_write(struct fused_map *map, MapFile *file, const struct fuse_w
         const uint64_t block_size = map->config.block_size, end = in->offset + in->size;
         bool cached = in->write_flags & FUSE_WRITE_CACHE;
 
-        if (user_write_kills(map, file, in) || size - sizeof *in < in->size || in->offset % block_size || in->size % block_size || map->config.read_only || end > file->disk_size ||
+        if (user_write_kills(map, file, in))
+                return false;
+        if (size - sizeof *in < in->size || in->offset % block_size || in->size % block_size || map->config.read_only || end > file->disk_size ||
             end > file->size)
                 return false;
         if (!find_place(map, file, in->offset, end, FUSED_MAPPING_OP_WRITE | (cached ? FUSED_MAPPING_OP_WRITEBACK : FUSED_MAPPING_OP_DIRECT),

@@ -48,7 +48,7 @@ int session_thread_init(Session *session, unsigned index) {
         thread->buffer_memory = mmap(NULL, 2 * SESSION_BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (thread->memory == MAP_FAILED || thread->buffer_memory == MAP_FAILED)
                 return -ENOMEM;
-        thread->buffer = thread->buffer_memory + (ALIGN_TO((uintptr_t) thread->buffer_memory, SESSION_BUFFER_SIZE) - (uintptr_t) thread->buffer_memory);
+        thread->buffer = thread->buffer_memory + (-(uintptr_t) thread->buffer_memory & (SESSION_BUFFER_SIZE - 1));
         thread->request = thread->memory + 4096 - REQUEST_LEAD;
         return 0;
 }
