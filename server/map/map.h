@@ -37,6 +37,8 @@ typedef struct MapDevice {
         atomic_bool dirty;  /* written to since it was last synced */
 } MapDevice;
 
+typedef struct UserDeferred UserDeferred;
+
 struct fused_map {
         struct fuse_service *service; /* borrowed */
         struct fused_map_operations operations;
@@ -60,6 +62,11 @@ struct fused_map {
         int start_error;              /* what start() has said then */
         atomic_uint n_complaints;
         bool has_started;             /* start() was called before FUSE_INIT was answered */
+        struct { /* user engine: user-flush.c */
+                pthread_mutex_t lock;
+                UserDeferred *first;  /* owned: requests that wait for their turn */
+                bool busy;            /* a thread waits for the kernel, and does what waits afterwards */
+        } flush;
         pthread_t caretaker;
         int caretaker_fd;             /* owned: readable when it is to end; negative: it does not run */
 };

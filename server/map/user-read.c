@@ -33,7 +33,8 @@ int user_read_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t
 }
 
 /* Reads from a multiple of the sector to one: direct I/O can do no less. */
-void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in) {
+static void read_now(struct fused_map *map, SessionThread *thread, SessionThread *origin, struct fuse_in_header *header, size_t argument_size) {
+        const struct fuse_read_in *in = (const void *) (header + 1);
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         const uint64_t align = map->config.block_size < 4096 ? 512 : 4096;
         uint8_t *buffer = session_buffer(thread);
@@ -41,10 +42,7 @@ void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_i
         int r = 0;
 
         if (!file)
-                return session_pass(thread);
-        /* Past the end as it is known here may be a hole before what the kernel has cached, and flushed for this range only. */
-        if (in->flags & O_DIRECT && in->offset + in->size > atomic_load(&file->size))
-                (void) user_flush_kernel(map, thread, header->nodeid);
+                return session_pass_request(origin, header, argument_size);
         (void) pthread_rwlock_rdlock(&file->io);
         size = atomic_load(&file->size);
         size = in->offset >= size ? 0 : MIN_OF((uint64_t) in->size, size - in->offset);
@@ -56,9 +54,20 @@ void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_i
                 r = user_read_range(map, file, start, end - start, buffer, 0);
         (void) pthread_rwlock_unlock(&file->io);
         if (r == 1)
-                return session_pass(thread);
+                return session_pass_request(origin, header, argument_size);
         const struct iovec vector = {buffer + lead, size};
-        (void) session_reply(thread, header->unique, r, &vector, r < 0 ? 0 : 1);
+        (void) session_reply(origin, header->unique, r, &vector, r < 0 ? 0 : 1);
         if (r >= 0)
                 map_count(&map->statistics->bytes_read, size);
+}
+
+void user_read(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, const struct fuse_read_in *in) {
+        _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
+        const bool writeback = !map->config.no_writeback && !map->config.read_only;
+
+        /* Past the end as it is known here may be a hole before what the kernel has cached, and flushed for this range only. */
+        if (file && writeback && in->flags & O_DIRECT && in->offset + in->size > atomic_load(&file->size) && user_may_flush(map))
+                user_after_flush(map, thread, header, sizeof *in, read_now);
+        else
+                read_now(map, thread, thread, header, sizeof *in);
 }

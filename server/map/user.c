@@ -168,45 +168,38 @@ static int seek(struct fused_map *map, MapFile *file, uint64_t pos, bool for_dat
         return for_data ? -ENXIO : 0;
 }
 
-/* The kernel asks without having written back what it caches. A notification that drops the file's pages makes it write them first, to
- * another thread of ours; false where none may be free. */
-bool user_flush_kernel(struct fused_map *map, SessionThread *thread, uint64_t nodeid) {
-        static pthread_mutex_t flushing = PTHREAD_MUTEX_INITIALIZER;
-        const struct fuse_notify_inval_inode_out notice = {.ino = nodeid, .off = 0, .len = 0};
-        int r;
+static void lseek_now(struct fused_map *map, SessionThread *thread, SessionThread *origin, struct fuse_in_header *header, size_t size) {
+        const struct fuse_lseek_in *in = (const void *) (header + 1);
+        _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
+        struct fuse_lseek_out out = {0};
+        int r = -ESTALE;
 
-        if (map->config.no_writeback || map->config.read_only)
-                return true;
-        if (map->statistics->n_threads < 2 || pthread_mutex_trylock(&flushing) != 0)
-                return false;
-        r = session_notify(thread, FUSE_NOTIFY_INVAL_INODE, &notice, sizeof notice);
-        (void) pthread_mutex_unlock(&flushing);
-        return r >= 0;
+        if (file) {
+                (void) pthread_rwlock_rdlock(&file->io);
+                r = seek(map, file, in->offset, in->whence == SEEK_DATA, &out.offset);
+                (void) pthread_rwlock_unlock(&file->io);
+        }
+        const struct iovec vector = {&out, sizeof out};
+        (void) session_reply(origin, header->unique, r, &vector, r < 0 ? 0 : 1);
 }
 
-/* A cached page over a hole is data; where it cannot be had written back, everything is called data. */
+/* The kernel asks without having written back what it caches. Where it cannot be made to, it is told that there is no such request: it then
+ * calls everything data, by the size that only it knows. */
 static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         const struct fuse_lseek_in *in = argument;
-        struct fuse_lseek_out out = {0};
-        bool known;
-        int r;
+        struct fuse_in_header *request = (struct fuse_in_header *) (uintptr_t) header;
 
         if (size < sizeof *in || (in->whence != SEEK_DATA && in->whence != SEEK_HOLE))
                 return false;
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         if (!file)
                 return false;
-        known = user_flush_kernel(map, thread, header->nodeid);
-        (void) pthread_rwlock_rdlock(&file->io);
-        if (known)
-                r = seek(map, file, in->offset, in->whence == SEEK_DATA, &out.offset);
-        else {
-                r = in->offset < file->size ? 0 : -ENXIO;
-                out.offset = in->whence == SEEK_DATA ? in->offset : (uint64_t) file->size;
-        }
-        (void) pthread_rwlock_unlock(&file->io);
-        const struct iovec vector = {&out, sizeof out};
-        (void) session_reply(thread, header->unique, r, &vector, r < 0 ? 0 : 1);
+        if (map->config.no_writeback || map->config.read_only)
+                lseek_now(map, thread, thread, request, size);
+        else if (user_may_flush(map))
+                user_after_flush(map, thread, request, sizeof *in, lseek_now);
+        else
+                (void) session_reply(thread, header->unique, -ENOSYS, NULL, 0);
         return true;
 }
 
@@ -227,7 +220,7 @@ static bool on_forget(struct fused_map *map, SessionThread *thread, const struct
 static bool on_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         if (size < sizeof(struct fuse_read_in))
                 return false;
-        user_read(map, thread, header, argument);
+        user_read(map, thread, (struct fuse_in_header *) (uintptr_t) header, argument);
         return true;
 }
 

@@ -6,6 +6,7 @@
  *   user.c        which request is whose; LSEEK, SETATTR, FALLOCATE, FSYNC   user-read.c, user-write.c   READ and WRITE
  *   user-batch.c  several small READs and WRITEs at the same time
  *   user-device.c moving bytes from and to devices                           user-zero.c  zeroing parts of blocks
+ *   user-flush.c  requests that need the kernel to write back first
  *   user-attributes.c what a write changes beside the data
  */
 
@@ -45,10 +46,13 @@ void batch_flush(struct fused_map *map, SessionThread *thread); /* moves and ans
 void batch_free(void *slot);
 
 void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
-/* Has the kernel write back what it caches of the file. False: it could not be asked now. */
-bool user_flush_kernel(struct fused_map *map, SessionThread *thread, uint64_t nodeid);
+/* Does then() when the kernel has written back what it caches of the file: now, or later in another thread. thread: the one that runs; origin:
+ * the one whose request it is. size: bytes after header, at most 80. */
+typedef void UserFlushed(struct fused_map *map, SessionThread *thread, SessionThread *origin, struct fuse_in_header *header, size_t size);
+void user_after_flush(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, size_t size, UserFlushed *then);
+bool user_may_flush(const struct fused_map *map); /* false: there is no other thread that could take what the kernel writes */
 
-void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in);
+void user_read(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, const struct fuse_read_in *in);
 void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_write_in *in, uint8_t *data);
 /* After a write past the kernel's write-back cache. */
 void user_modified(struct fused_map *map, MapFile *file);
