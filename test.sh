@@ -88,6 +88,9 @@ for bench in mount-latency density unit-latency passthrough programs lookup cach
         if tests/bench/$bench --build "$PLAIN" --smoke; then result "pass bench/$bench"; else result "fail bench/$bench"; fi
 done
 
+section "soak, a few seconds each"
+tests/soak/run --build "$PLAIN" --smoke | tee >(grep -E '^(pass|fail) ' >>"$RESULTS")
+
 section demo
 if ./demo.sh >"$PLAIN/demo.log" 2>&1; then result "pass demo"; else tail -n 60 "$PLAIN/demo.log"; result "fail demo"; fi
 
