@@ -61,7 +61,8 @@ static void note(const char *what, uint64_t pos, uint64_t n, int mode) {
 
 static void same(int64_t a, int ea, int64_t b, int eb) {
         if (a != b || (a < 0 && ea != eb))
-                differ("result %lld (%s), the twin has %lld (%s)", (long long) a, a < 0 ? strerror(ea) : "", (long long) b, b < 0 ? strerror(eb) : "");
+                differ("result %lld (%s), the twin has %lld (%s)", (long long) a, a < 0 ? strerror(ea) : "", (long long) b,
+                       b < 0 ? strerror(eb) : "");
 }
 
 #define BOTH(call)                            \
