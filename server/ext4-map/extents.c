@@ -6,7 +6,7 @@
 #define WRITTEN_MAX 32768U  /* blocks of one extent */
 #define UNWRITTEN_MAX 32767U
 #define PREFETCH 256        /* extents of one leaf that are told of at once */
-#define SCRAP 64            /* blocks: a free run shorter than this is not the first choice */
+#define RUNS_MAX 256U /* of free blocks, that a search looks at */
 
 typedef struct ext2fs_extent Extent;
 
@@ -190,23 +190,51 @@ static int put(Volume *volume, ext2_ino_t ino, ext2_extent_handle_t handle, Exte
         return insert(volume, ino, handle, /* after= */ left.e_lblk < extent->e_lblk, extent);
 }
 
+typedef struct Search {
+        ext2fs_block_bitmap bitmap;
+        uint64_t wanted;
+        Range best;      /* the longest so far */
+        uint64_t n_best;
+        unsigned n_runs; /* that may still be looked at */
+} Search;
+
+/* Runs of free blocks from first to last. True: one is long enough, or enough have been seen. */
+static bool search_free(Search *search, uint64_t first, uint64_t last) {
+        blk64_t start, end;
+
+        while (first <= last && ext2fs_find_first_zero_block_bitmap2(search->bitmap, first, last, &start) == 0) {
+                if (ext2fs_find_first_set_block_bitmap2(search->bitmap, start, last, &end) != 0)
+                        end = last + 1;
+                if (end - start > search->n_best) {
+                        search->n_best = end - start;
+                        search->best = (Range){start, end - 1};
+                }
+                if (search->n_best >= search->wanted || --search->n_runs == 0)
+                        return true;
+                first = end;
+        }
+        return false;
+}
+
+/* n blocks in one piece, or the longest of the pieces near the goal. (ext2fs_new_range() does not come back from a search for a least length
+ * that leads past the end and finds nothing before the goal: 1.47.0.) */
 static int allocate(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block, uint64_t n, blk64_t *ret, blk64_t *ret_n) {
-        uint64_t available = volume_free_blocks(volume);
-        blk64_t goal, other, n_other;
+        const uint64_t available = volume_free_blocks(volume), first = volume->fs->super->s_first_data_block,
+                       last = ext2fs_blocks_count(volume->fs->super) - 1;
+        Search search = {.bitmap = volume->fs->block_map, .wanted = MIN_OF(n, available), .n_runs = RUNS_MAX};
+        uint64_t goal;
 
         if (available == 0)
                 return -ENOSPC;
-        n = MIN_OF(n, available);
         goal = ext2fs_find_inode_goal(volume->fs, ino, inode_small(inode), block);
-        errcode_t error = ext2fs_new_range(volume->fs, 0, goal, n, NULL, ret, ret_n);
-        if (!error && *ret_n < MIN_OF(n, (uint64_t) SCRAP) &&
-            ext2fs_new_range(volume->fs, EXT2_NEWRANGE_MIN_LENGTH, goal, MIN_OF(n, (uint64_t) 8 * SCRAP), NULL, &other, &n_other) == 0) {
-                *ret = other;
-                *ret_n = n_other;
-        }
-        if (error)
-                return error == EXT2_ET_BLOCK_ALLOC_FAIL ? -ENOSPC : volume_error(volume, error, ino);
-        *ret_n = MIN_OF(*ret_n, (blk64_t) n);
+        if (goal < first || goal > last)
+                goal = first;
+        if (!search_free(&search, goal, last) && goal > first)
+                (void) search_free(&search, first, goal - 1);
+        if (search.n_best == 0)
+                return -ENOSPC;
+        *ret = search.best.first;
+        *ret_n = MIN_OF(search.n_best, search.wanted);
         return zones_check(volume, ino, *ret, *ret_n);
 }
 
