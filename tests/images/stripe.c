@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A striped volume of two members: the first blocks and both copies of the table of files. */
+
+#include "images/images.h"
+
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "stripe/volume.h"
+
+#define MEMBER_SIZE (4U << 20)
+#define FILE_SIZE 300000U
+
+const char *const image_name = "stripe";
+const bool image_is_vouched_for = true;
+static StripeVolume volume;
+
+void image_make(Image *ret) {
+        static const uint8_t uuid[16] = "fused, a stripe";
+        const char *why;
+        char name[16];
+
+        ret->n = 2;
+        for (unsigned i = 0; i < 2; i++) {
+                ret->fds[i] = memfd_create("member", MFD_CLOEXEC);
+                ret->sizes[i] = MEMBER_SIZE;
+                if (ret->fds[i] < 0 || ftruncate(ret->fds[i], MEMBER_SIZE) < 0)
+                        abort();
+        }
+        if (stripe_create(ret->fds, ret->sizes, 2, 14, uuid) < 0 || stripe_open(ret->fds, ret->sizes, 2, &volume, &why) < 0)
+                abort();
+        for (unsigned i = 0; i < 8; i++) {
+                (void) snprintf(name, sizeof name, "file %u", i);
+                int file = stripe_add(&volume, name);
+                if (file < 0 || stripe_reserve(&volume, (uint32_t) file, FILE_SIZE) < 0)
+                        abort();
+                volume.table.files[file].size = FILE_SIZE;
+                volume.table.files[file].mode = 0644;
+        }
+        if (stripe_save(&volume) < 0)
+                abort();
+}
+
+size_t image_areas(const Image *image, Area *ret, size_t n_max) {
+        ret[0] = (Area){0, 0, STRIPE_BLOCK};
+        ret[1] = (Area){1, 0, STRIPE_BLOCK};
+        ret[2] = (Area){0, STRIPE_BLOCK, STRIPE_BLOCK + 4096};
+        ret[3] = (Area){0, STRIPE_BLOCK * STRIPE_TABLE_BLOCKS - 8192, STRIPE_BLOCK * (STRIPE_TABLE_BLOCKS + 3)};
+        return 4;
+}
+
+void image_reseal(const Image *image) {
+        static StripeTable table;
+        StripeMember member;
+
+        for (unsigned i = 0; i < 2; i++)
+                if (pread(image->fds[i], &member, sizeof member, 0) == sizeof member) {
+                        SHA256((const uint8_t *) &member, offsetof(StripeMember, own), member.own);
+                        (void) !pwrite(image->fds[i], &member, sizeof member, 0);
+                }
+        for (unsigned i = 0; i < 2; i++) {
+                off_t at = (off_t) STRIPE_BLOCK * (1 + (off_t) i * STRIPE_TABLE_BLOCKS);
+                if (pread(image->fds[0], &table, sizeof table, at) != sizeof table)
+                        continue;
+                SHA256((const uint8_t *) &table, offsetof(StripeTable, own), table.own);
+                (void) !pwrite(image->fds[0], &table, sizeof table, at);
+        }
+}
+
+/* What the table says of a file must lead nowhere outside the members. */
+static void look_at(const Image *image, const StripeFile *file) {
+        static uint8_t data[65536];
+        uint64_t addr, offset, room = stripe_room(&volume, file);
+        uint32_t member;
+
+        assert(strnlen(file->name, sizeof file->name) < sizeof file->name);
+        for (uint64_t pos = 0; pos < MIN_OF(room, 1ULL << 20); pos += 16384) {
+                stripe_map(&volume, file, pos, &member, &addr, &offset);
+                assert(member < volume.n && offset <= pos && pos - offset < 1ULL << volume.shift);
+                assert(addr <= image->sizes[member] && (1ULL << volume.shift) <= image->sizes[member] - addr);
+        }
+        if (room > 0)
+                assert(stripe_move(&volume, file, /* write= */ false, 0, data, MIN_OF(room, sizeof data)) >= 0);
+}
+
+int image_walk(const Image *image, unsigned seed, Seen *seen) {
+        const char *why;
+        int r;
+
+        r = stripe_open(image->fds, image->sizes, 2, &volume, &why);
+        if (r < 0)
+                return r;
+        seen->n = SEEN_MAX;
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
+                const StripeFile *file = &volume.table.files[i];
+                if (file->name[0])
+                        look_at(image, file);
+                if (i < SEEN_MAX) {
+                        seen->fine[i] = true;
+                        seen->digests[i] = image_mix(0, file, sizeof *file);
+                }
+        }
+        r = stripe_add(&volume, "one more");
+        if (r >= 0 && stripe_reserve(&volume, (uint32_t) r, 1 + seed % 2000000) >= 0) {
+                look_at(image, &volume.table.files[r]);
+                r = stripe_save(&volume);
+        }
+        return 0;
+}
