@@ -240,7 +240,7 @@ struct fuse_iomap_bpf_ops {
                 return yes;                                                                                       \
         }                                                                                                         \
         SEC(".struct_ops") struct fuse_iomap_bpf_ops program##_ops_##variant = {                                  \
-                .iomap_begin = program##_##variant, .name = #program}
+                .iomap_begin = program##_##variant, .fuse_fd = FUSED_PROGRAM_LINK_FD, .name = #program}
 
 /* B1: 0 is handled, -ENOSYS falls back. B2: the node id as a number, from there on 1 is handled. B3, B4: struct fuse_inode. B5: a handle. */
 #define FUSED_PROGRAM(program)                                                                                    \

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define FLAG_LINK (1U << 13) /* BPF_F_LINK, Linux 6.4: a struct_ops map is bound by links, and not by being given its value */
+
 static bool concerns_struct_ops(const char *name) {
         if (strncmp(name, ".rel", 4) == 0)
                 name += 4;
@@ -107,12 +109,15 @@ static int choose_maps(Loaded *loaded, const char *form) {
 
         if (form)
                 strncat(suffix, form, sizeof suffix - strlen(suffix) - 1);
-        bpf_object__for_each_map(map, loaded->object)
-                if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS && !(form && ends_with(bpf_map__name(map), suffix))) {
-                        int r = bpf_map__set_autocreate(map, false);
-                        if (r < 0)
-                                return r;
-                }
+        bpf_object__for_each_map(map, loaded->object) {
+                bool wanted = form && ends_with(bpf_map__name(map), suffix);
+                if (bpf_map__type(map) != BPF_MAP_TYPE_STRUCT_OPS)
+                        continue;
+                /* What libbpf 1.2 makes of a section .struct_ops.link, which 1.1 does not know. */
+                int r = wanted ? bpf_map__set_map_flags(map, FLAG_LINK) : bpf_map__set_autocreate(map, false);
+                if (r < 0)
+                        return r;
+        }
         return 0;
 }
 
@@ -179,7 +184,7 @@ static int collect(Loaded *loaded) {
         return loaded->run_fd >= 0 ? 0 : -ENOENT;
 }
 
-int load_load(Loaded *loaded, char *log, size_t log_size, int fuse_fd) {
+int load_load(Loaded *loaded, char *log, size_t log_size) {
         struct bpf_program *program;
         int r;
 
@@ -189,6 +194,25 @@ int load_load(Loaded *loaded, char *log, size_t log_size, int fuse_fd) {
                                 bpf_program__set_log_buf(program, log, log_size);
         r = bpf_object__load(loaded->object);
         return r < 0 ? r : collect(loaded);
+}
+
+/* Only libbpf knows the value, in which descriptors stand for the programs. From 1.2 on it makes a link as well, here, where it cannot be for a
+ * FUSE device: what counts is that the value is there. */
+int load_finish_ops(Loaded *loaded) {
+        struct bpf_map *map, *ops = NULL;
+        struct bpf_link *link;
+
+        bpf_object__for_each_map(map, loaded->object)
+                if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS && bpf_map__autocreate(map))
+                        ops = map;
+        if (!ops)
+                return -ENOENT;
+        link = bpf_map__attach_struct_ops(ops);
+        if (!link)
+                return errno == EBADF ? 0 : -errno;
+        if (bpf_link__fd(link) == loaded->ops_fd) /* 1.1: it would take the value away again, which does not go with this flag */
+                bpf_link__disconnect(link);
+        return bpf_link__destroy(link);
 }
 
 int load_map_tables(Loaded *loaded) {

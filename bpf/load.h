@@ -34,8 +34,11 @@ typedef struct Loaded {
 int load_open(const void *elf, size_t size, Variant variant, Loaded *ret);
 /* Between open and load: how many entries a table is to have. -ENOENT: there is none of that name. */
 int load_set_entries(Loaded *loaded, const char *table, uint32_t n_entries);
-/* The kernel's verifier. log: where its words go, NULL: nowhere. fuse_fd: for struct_ops, a number in the process that links; -1: none. */
-int load_load(Loaded *loaded, char *log, size_t log_size, int fuse_fd);
+/* The kernel's verifier. log: where its words go, NULL: nowhere. */
+int load_load(Loaded *loaded, char *log, size_t log_size);
+/* After that: gives the struct_ops map its value, once for all; a link can then be made of ops_fd (Linux 6.4), by another process and with no
+ * capability, and for fuse-iomap by one that has the FUSE device as FUSED_PROGRAM_LINK_FD. */
+int load_finish_ops(Loaded *loaded);
 int load_map_tables(Loaded *loaded);
 LoadedTable *load_table(Loaded *loaded, const char *name);
 void load_done(Loaded *loaded); /* closes and unmaps everything; a Loaded of zeroes is fine */

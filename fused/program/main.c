@@ -5,15 +5,19 @@
  *     fused-program load ...                                                             started by a worker of the broker, with
  *         descriptors 3 (object), 4 (where the report goes), 5 and 6 (signature and key, or /dev/null)
  *
+ * --ops: with its struct_ops form, if the kernel has fuse-iomap; --quota BYTES: for its tables, beside --memory, which is a property of the program.
+ *
  * In the second form it is nobody, with CAP_BPF and CAP_PERFMON and nothing else, and parses no byte of an object that the policy's digest
  * or signature has not vouched for. */
 
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -29,10 +33,10 @@
 #define DEFAULT_MEMORY (64ULL << 20)
 
 typedef struct Arguments {
-        bool load, json, signed_object;
+        bool load, json, signed_object, ops;
         const char *name, *file, *sha256;
         VetDevices devices;
-        uint64_t max_memory;
+        uint64_t max_memory, quota;
         ChannelTable tables[CHANNEL_TABLES_MAX];
         uint32_t n_tables;
 } Arguments;
@@ -76,7 +80,8 @@ static int parse(int argc, char **argv, Arguments *a) {
         static const struct option options[] = {
                 {"json", no_argument, NULL, 'j'}, {"name", required_argument, NULL, 'n'}, {"device", required_argument, NULL, 'd'},
                 {"block", required_argument, NULL, 'b'}, {"sha256", required_argument, NULL, 's'}, {"signed", no_argument, NULL, 'S'},
-                {"memory", required_argument, NULL, 'm'}, {"table", required_argument, NULL, 't'}, {0},
+                {"memory", required_argument, NULL, 'm'}, {"table", required_argument, NULL, 't'},
+                {"ops", no_argument, NULL, 'o'}, {"quota", required_argument, NULL, 'q'}, {0},
         };
         uint64_t size;
         int c, r = 0;
@@ -88,6 +93,8 @@ static int parse(int argc, char **argv, Arguments *a) {
                 case 's': a->sha256 = optarg; break;
                 case 'S': a->signed_object = true; break;
                 case 'm': r = parse_size(optarg, &a->max_memory); break;
+                case 'o': a->ops = true; break;
+                case 'q': r = strcmp(optarg, "0") == 0 ? (int) (a->quota = 0) : parse_size(optarg, &a->quota); break;
                 case 't': r = add_table(a, optarg); break;
                 case 'b':
                         r = parse_size(optarg, &size);
@@ -138,22 +145,83 @@ static int verify(const Arguments *a) {
 
 /* ---- load ----------------------------------------------------------------------------------------------------------- */
 
-/* A fresh one for the server, with the tables that it wants, which are empty. */
-static int load_for_server(const Arguments *a, const void *object, size_t size, Loaded *loaded, ProgramReport *ret, int *fds, Report *report) {
-        uint64_t memory = 0;
-        int r;
-
-        r = load_open(object, size, VARIANT_NONE, loaded);
-        for (uint32_t i = 0; i < a->n_tables && r >= 0; i++) {
-                if (a->tables[i].n_entries > 0)
-                        r = load_set_entries(loaded, a->tables[i].name, a->tables[i].n_entries);
+static int set_tables(const Arguments *a, Loaded *loaded, Report *report) {
+        for (uint32_t i = 0; i < a->n_tables; i++) {
+                int r = a->tables[i].n_entries > 0 ? load_set_entries(loaded, a->tables[i].name, a->tables[i].n_entries) : 0;
                 if (r < 0)
                         return report_fail(report, "tables", "it has no table %s", a->tables[i].name);
         }
+        return 0;
+}
+
+/* Before they are there. */
+static uint64_t bytes_of_tables(const Loaded *loaded) {
+        const struct bpf_map *map;
+        uint64_t bytes = 0;
+
+        bpf_object__for_each_map(map, loaded->object)
+                if (bpf_map__type(map) != BPF_MAP_TYPE_STRUCT_OPS)
+                        bytes += (uint64_t) ALIGN_TO(bpf_map__value_size(map), 8U) * bpf_map__max_entries(map);
+        return bytes;
+}
+
+static int load_variant(const Arguments *a, const void *object, size_t size, Variant variant, Loaded *loaded, uint64_t *ret_bytes, Report *report) {
+        int r;
+
+        r = load_open(object, size, variant, loaded);
+        if (r >= 0)
+                r = set_tables(a, loaded, report);
         if (r >= 0)
                 r = vet_object(object, size, loaded, a->max_memory, report);
+        if (r < 0)
+                return r;
+        *ret_bytes = bytes_of_tables(loaded);
+        if (*ret_bytes > a->quota) {
+                (void) report_fail(report, "quota", "its tables take %" PRIu64 " bytes, %" PRIu64 " are left", *ret_bytes, a->quota);
+                return -EDQUOT;
+        }
+        return load_load(loaded, NULL, 0);
+}
+
+/* With the form that fits the kernel. A kernel that does not take it is no reason to be without the program: it is run by its descriptor then. */
+static int load_with_ops(const Arguments *a, const void *object, size_t size, Loaded *loaded, ProgramReport *ret) {
+        Variant variant = variant_of_kernel();
+        Report own = {0};
+        int r;
+
+        if (variant == VARIANT_NONE)
+                return -EOPNOTSUPP;
+        r = variant_form(variant) ? load_variant(a, object, size, variant, loaded, &ret->bytes, &own) : -EOPNOTSUPP;
         if (r >= 0)
-                r = load_load(loaded, NULL, 0, -1);
+                r = load_finish_ops(loaded);
+        if (r >= 0)
+                return 0;
+        load_done(loaded);
+        (void) snprintf(ret->rule, sizeof ret->rule, "struct_ops");
+        (void) snprintf(ret->text, sizeof ret->text, "form %s: %.150s", variant_to_string(variant), *own.text ? own.text : strerror(-r));
+        return r;
+}
+
+static int note_ids(const Loaded *loaded, ProgramReport *ret) {
+        _Static_assert(PROGRAM_TABLES_MAX > LOAD_TABLES_MAX, "they fit");
+        for (size_t i = 0; i < loaded->n_tables; i++) {
+                struct bpf_map_info info = {0};
+                union bpf_attr attr = {.info = {.bpf_fd = (uint32_t) loaded->tables[i].fd, .info_len = sizeof info, .info = (uintptr_t) &info}};
+                if (syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof attr.info) < 0)
+                        return -errno;
+                ret->table_ids[i] = info.id;
+        }
+        return 0;
+}
+
+/* A fresh one for the server, with the tables that it wants, which are empty. */
+static int load_for_server(const Arguments *a, const void *object, size_t size, Loaded *loaded, ProgramReport *ret, int *fds, Report *report) {
+        int r;
+
+        r = a->ops ? load_with_ops(a, object, size, loaded, ret) : -EOPNOTSUPP;
+        ret->attachable = r >= 0;
+        if (r < 0)
+                r = load_variant(a, object, size, VARIANT_NONE, loaded, &ret->bytes, report);
         if (r < 0)
                 return r;
         fds[0] = loaded->run_fd;
@@ -164,11 +232,12 @@ static int load_for_server(const Arguments *a, const void *object, size_t size, 
                 ret->tables[i] = a->tables[i];
                 ret->tables[i].n_entries = table->n_entries;
                 ret->tables[i].entry_size = table->entry_size;
-                memory += (uint64_t) table->n_entries * table->entry_size;
                 fds[1 + i] = table->fd;
         }
         ret->n_tables = a->n_tables;
-        return memory > a->max_memory ? report_fail(report, "memory", "its tables take %" PRIu64 " bytes", memory) : 0;
+        if (ret->attachable)
+                fds[1 + a->n_tables] = loaded->ops_fd;
+        return note_ids(loaded, ret);
 }
 
 static int load_checked(const Arguments *a, Loaded *loaded, ProgramReport *ret, int *fds, Report *report) {
@@ -190,18 +259,20 @@ static int load_checked(const Arguments *a, Loaded *loaded, ProgramReport *ret, 
 static int load(const Arguments *a) {
         _cleanup_(load_done) Loaded loaded = {.run_fd = -1, .fill_fd = -1, .ops_fd = -1};
         ProgramReport message = {.magic = PROGRAM_REPORT_MAGIC};
-        int fds[1 + CHANNEL_TABLES_MAX], r;
+        int fds[PROGRAM_FDS_MAX], r;
         Report report = {0};
 
         r = load_checked(a, &loaded, &message, fds, &report);
         message.error = r < 0 ? r : 0;
-        memcpy(message.rule, report.rule, sizeof message.rule);
-        memcpy(message.text, report.text, sizeof message.text);
-        return fd_send(REPORT_FD, &message, sizeof message, fds, r < 0 ? 0 : 1 + (size_t) a->n_tables) < 0;
+        if (r < 0) {
+                memcpy(message.rule, report.rule, sizeof message.rule);
+                memcpy(message.text, report.text, sizeof message.text);
+        }
+        return fd_send(REPORT_FD, &message, sizeof message, fds, r < 0 ? 0 : 1 + (size_t) a->n_tables + message.attachable) < 0;
 }
 
 int main(int argc, char **argv) {
-        Arguments a = {.devices.block_size = 4096, .max_memory = DEFAULT_MEMORY};
+        Arguments a = {.devices.block_size = 4096, .max_memory = DEFAULT_MEMORY, .quota = UINT64_MAX};
 
         libbpf_set_print(print_libbpf);
         if (argc >= 2 && (strcmp(argv[1], "verify") == 0 || strcmp(argv[1], "load") == 0)) {

@@ -8,17 +8,24 @@
 #include "base/macro.h"
 #include "wire/channel.h"
 
-/* One message to whoever started it, with the descriptors: the program's, then its tables' in the order asked for. */
+#define PROGRAM_TABLES_MAX 9 /* of an object, with what the compiler makes */
+#define PROGRAM_FDS_MAX (2 + CHANNEL_TABLES_MAX)
+
+/* One message to whoever started it, with the descriptors: the program's, then its tables' in the order asked for, then, if attachable, that of the
+ * struct_ops map, which has its value and waits for a link. */
 typedef struct ProgramReport {
         uint32_t magic;
-        int32_t error; /* 0 or negative errno: -EPERM: refused; else it could not be tried */
+        int32_t error; /* 0 or negative errno: -EPERM: refused; -EDQUOT: its tables are larger than is left; else it could not be tried */
         uint32_t n_tables;
-        uint32_t attached; /* bool: its struct_ops form is bound to the connection */
+        uint32_t attachable; /* bool: there is a struct_ops form of it for this kernel */
         ChannelTable tables[CHANNEL_TABLES_MAX];
-        char rule[64];  /* refused: which check */
+        uint64_t bytes; /* of all its tables */
+        uint32_t table_ids[PROGRAM_TABLES_MAX]; /* the kernel's numbers of all of them, 0: none; while one is there, so is its memory */
+        uint32_t reserved;
+        char rule[64];  /* refused: which check; or "struct_ops": why it is not attachable where the kernel has fuse-iomap */
         char text[192]; /* and why */
 } ProgramReport;
-#define PROGRAM_REPORT_MAGIC 0x50524731U
+#define PROGRAM_REPORT_MAGIC 0x50524732U
 
 /* Lines for people and machines: each check as it is made. */
 typedef struct Report {

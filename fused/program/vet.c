@@ -9,7 +9,6 @@
 
 #define PROGRAMS_MAX 16
 #define VALUE_MAX 4096U /* bytes of a table's entry */
-#define INSTRUCTIONS_MAX 4096U
 #define LOG_SIZE (256U << 10)
 
 /* ---- sections and licence ------------------------------------------------------------------------------------------- */
@@ -62,10 +61,27 @@ static int elf_read(const void *data, size_t size, Elf *ret) {
         return 0;
 }
 
+/* What stands under the name: for struct_ops programs the kernel's verifier comes later, or not at all. */
+static int vet_content(const Elf *elf, const Elf64_Shdr *section, const char *name, Report *report) {
+        const void *data = elf->data + section->sh_offset;
+
+        if (section->sh_type == SHT_PROGBITS && (strncmp(name, "struct_ops/", 11) == 0 || strcmp(name, ".text") == 0))
+                return vet_ops_section(name, data, section->sh_size, report);
+        if (section->sh_type == SHT_SYMTAB) {
+                if (section->sh_link >= elf->n || !lies_within(elf, &elf->sections[section->sh_link]) || section->sh_offset % 8 != 0)
+                        return report_fail(report, "format", "its symbols reach out of the file");
+                const Elf64_Shdr *names = &elf->sections[section->sh_link];
+                return vet_ops_symbols(data, section->sh_size / sizeof(Elf64_Sym), (const char *) elf->data + names->sh_offset, names->sh_size,
+                                       report);
+        }
+        return 0;
+}
+
 static int vet_sections(const void *data, size_t size, Report *report) {
         const char *licence = NULL;
         size_t n_licence = 0;
         Elf elf;
+        int r;
 
         if (elf_read(data, size, &elf) < 0)
                 return report_fail(report, "format", "it is no ELF object for BPF");
@@ -77,6 +93,9 @@ static int vet_sections(const void *data, size_t size, Report *report) {
                 const char *name = elf.names + section->sh_name;
                 if (!section_is_allowed(name))
                         return report_fail(report, "sections", "section %s is not for a mapping program", name);
+                r = vet_content(&elf, section, name, report);
+                if (r < 0)
+                        return r;
                 if (strcmp(name, "license") == 0) {
                         licence = (const char *) elf.data + section->sh_offset;
                         n_licence = section->sh_size;
@@ -135,9 +154,9 @@ int vet_object(const void *elf, size_t size, Loaded *loaded, uint64_t max_memory
         report_pass(report, "maps", "arrays of %llu bytes together", (unsigned long long) memory);
         bpf_object__for_each_program(program, loaded->object) {
                 const char *name = bpf_program__name(program);
-                if (bpf_program__insn_cnt(program) > INSTRUCTIONS_MAX)
+                if (bpf_program__insn_cnt(program) > VET_INSTRUCTIONS_MAX)
                         return report_fail(report, "size", "%s has %zu instructions, %u are allowed", name, bpf_program__insn_cnt(program),
-                                           INSTRUCTIONS_MAX);
+                                           VET_INSTRUCTIONS_MAX);
                 if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL) {
                         n_run += ends_with(name, "_run");
                         n_fill += ends_with(name, "_fill");
@@ -167,25 +186,27 @@ static const struct {
         {BPF_FUNC_map_lookup_elem, "map_lookup_elem"},
 };
 
-#define JUMP_UNTIL_TIRED (BPF_JMP | 0xe0) /* may_goto, Linux 6.8: a loop of up to 8 million rounds that the verifier does not follow */
+bool vet_helper_is_allowed(uint32_t id) {
+        for (size_t i = 0; i < ELEMENTSOF(helpers); i++)
+                if (helpers[i].id == id)
+                        return true;
+        return false;
+}
 
 static int vet_instructions(const struct bpf_program *program, Report *report) {
         const struct bpf_insn *insns = bpf_program__insns(program);
 
-        if (bpf_program__insn_cnt(program) > INSTRUCTIONS_MAX) /* with the functions that it calls, which are known only now */
+        if (bpf_program__insn_cnt(program) > VET_INSTRUCTIONS_MAX) /* with the functions that it calls, which are known only now */
                 return report_fail(report, "size", "%s has %zu instructions, %u are allowed", bpf_program__name(program),
-                                   bpf_program__insn_cnt(program), INSTRUCTIONS_MAX);
+                                   bpf_program__insn_cnt(program), VET_INSTRUCTIONS_MAX);
         for (size_t i = 0; i < bpf_program__insn_cnt(program); i++) {
-                bool known = false;
-                if (insns[i].code == JUMP_UNTIL_TIRED)
+                if (insns[i].code == VET_JUMP_UNTIL_TIRED)
                         return report_fail(report, "helpers", "%s loops until the kernel has enough of it", bpf_program__name(program));
                 if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg == BPF_PSEUDO_CALL)
                         continue;
                 if (insns[i].src_reg != 0)
                         return report_fail(report, "helpers", "%s calls a function of the kernel", bpf_program__name(program));
-                for (size_t h = 0; h < ELEMENTSOF(helpers); h++)
-                        known |= (uint32_t) insns[i].imm == helpers[h].id;
-                if (!known)
+                if (!vet_helper_is_allowed((uint32_t) insns[i].imm))
                         return report_fail(report, "helpers", "%s calls helper %d, which is not allowed", bpf_program__name(program), insns[i].imm);
         }
         return 0;
@@ -231,7 +252,7 @@ static int vet_load(Loaded *loaded, Report *report) {
 
         if (!log)
                 return -ENOMEM;
-        r = load_load(loaded, log, LOG_SIZE, -1);
+        r = load_load(loaded, log, LOG_SIZE);
         if (r < 0) {
                 last_words(log, &words);
                 return report_fail(report, "verifier", "%s: %s", strerror(-r), words);

@@ -3,6 +3,8 @@
 
 /* Vetting a mapping program: what it is made of, what the kernel's verifier says, and how it behaves (conform.h). */
 
+#include <elf.h>
+
 #include "load.h"
 #include "program/report.h"
 
@@ -14,6 +16,13 @@ typedef struct VetDevices {
         uint32_t block_size;
 } VetDevices;
 
+#define VET_INSTRUCTIONS_MAX 4096U
+#define VET_JUMP_UNTIL_TIRED (BPF_JMP | 0xe0) /* may_goto, Linux 6.8: a loop of up to 8 million rounds that the verifier does not follow */
+
+bool vet_helper_is_allowed(uint32_t id);
+/* Of the file itself, vet-ops.c: a section of struct_ops programs; what the object wants from elsewhere. */
+int vet_ops_section(const char *name, const void *data, size_t size, Report *report) _must_check_;
+int vet_ops_symbols(const Elf64_Sym *symbols, size_t n, const char *names, size_t names_size, Report *report) _must_check_;
 /* Sections, licence, maps: of an object that is trusted, and opened but not loaded. */
 int vet_object(const void *elf, size_t size, Loaded *loaded, uint64_t max_memory, Report *report) _must_check_;
 /* After it is loaded: which helpers its programs call. */

@@ -32,6 +32,12 @@
 #define ONE_PLACE 25
 #define CLOCK 26
 #define TIRED 27
+#define OPS_PAST 28
+#define OPS_BEFORE 29
+#define OPS_LAST 30
+#define OPS_HELPER 31
+#define OPS_FUNCTION 32
+#define OPS_INNER 33
 
 struct bad_file {
         uint64_t nodeid, length;
@@ -147,5 +153,31 @@ FUSED_SAMPLE(bad);
 #if CASE == FOREIGN
 SEC("xdp") int other(void *context) {
         return 0;
+}
+#endif
+
+/* What is only in a form for struct_ops, which no kernel without fuse-iomap looks at. OPS_LAST is the neighbour that is right. */
+#if CASE == OPS_PAST || CASE == OPS_BEFORE || CASE == OPS_LAST
+SEC("struct_ops/iomap_begin") int bad_extra(uint64_t *arguments) {
+        char *out = (void *) arguments[4];
+
+        *(volatile uint32_t *) (out + (CASE == OPS_PAST ? 61 : CASE == OPS_BEFORE ? -4 : 60)) = 1;
+        return 0;
+}
+#elif CASE == OPS_HELPER
+SEC("struct_ops/iomap_begin") int bad_extra(uint64_t *arguments) {
+        return bpf_probe_read_kernel((void *) arguments[4], 8, (void *) arguments[0]);
+}
+#elif CASE == OPS_FUNCTION
+extern int fuse_bpf_iomap_inval_mappings(void *inode, void *read, void *write) SEC(".ksyms");
+SEC("struct_ops/iomap_begin") int bad_extra(uint64_t *arguments) {
+        return fuse_bpf_iomap_inval_mappings((void *) arguments[0], NULL, NULL);
+}
+#elif CASE == OPS_INNER
+static __attribute__((noinline)) long inner(uint64_t *arguments) {
+        return bpf_probe_read_kernel((void *) arguments[4], 8, (void *) arguments[0]);
+}
+SEC("struct_ops/iomap_begin") int bad_extra(uint64_t *arguments) {
+        return inner(arguments);
 }
 #endif

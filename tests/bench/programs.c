@@ -134,7 +134,7 @@ static void load(const char *name, uint32_t n_extents, uint32_t n_segments, Load
         fclose(f);
         if (load_open(elf, size, VARIANT_NONE, ret) < 0 || load_set_entries(ret, "files", 3) < 0 ||
             (n_extents > 0 && load_set_entries(ret, "extents", n_extents) < 0) ||
-            (n_segments > 0 && load_set_entries(ret, "segments", n_segments) < 0) || load_load(ret, NULL, 0, -1) < 0 || load_map_tables(ret) < 0)
+            (n_segments > 0 && load_set_entries(ret, "segments", n_segments) < 0) || load_load(ret, NULL, 0) < 0 || load_map_tables(ret) < 0)
                 fail("cannot load a program");
         for (uint64_t i = 1; i <= FUSED_PROGRAM_DEVICES_MAX; i++)
                 ((uint64_t *) load_table(ret, "devices")->data)[i] = i;

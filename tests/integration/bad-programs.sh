@@ -22,6 +22,9 @@ say "the neighbour that is right"
 build GOOD
 vet "$T/GOOD.bpf.o" || { cat "$T/report"; fail "a good program was refused"; }
 
+build OPS_LAST
+vet "$T/OPS_LAST.bpf.o" || { cat "$T/report"; fail "it writes the last bytes that it is given, and was refused"; }
+
 say "each with one mistake"
 while read -r name rule words; do
         build "$name"
@@ -51,6 +54,11 @@ RETRY conformance type
 HALF conformance write half
 FLAGS conformance .
 GAP conformance no answer
+OPS_PAST struct_ops writes at 61 of 64 bytes
+OPS_BEFORE struct_ops writes at -4 of 64 bytes
+OPS_HELPER helpers helper 113
+OPS_INNER helpers helper 113
+OPS_FUNCTION helpers fuse_bpf_iomap_inval_mappings
 LAST_BYTE conformance not where the walk found it
 ONE_IN_THOUSAND conformance not where the walk found it
 CASES

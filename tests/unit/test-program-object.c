@@ -78,7 +78,7 @@ static int load(void **state) {
 #ifdef HAS_EXTENTS
         assert_int_equal(load_set_entries(&loaded, "extents", 5000), 0);
 #endif
-        r = load_load(&loaded, log, sizeof log, -1);
+        r = load_load(&loaded, log, sizeof log);
         if (r < 0)
                 fail_msg("%s: %s", strerror(-r), log);
         assert_int_equal(n_warnings, 0); /* with its types, too */
