@@ -36,6 +36,8 @@ typedef struct KernelBackingMap {
 #define KERNEL_ADD_IOMAP_OLD _IO(229, 99)
 #define KERNEL_IOMAP_SWITCH "/sys/module/fuse/parameters/enable_iomap"
 
+#define KERNEL_BPF_STRUCT_OPS 44 /* Linux 6.4: enum bpf_attach_type, a link of a struct_ops map */
+
 #ifndef NS_GET_MNTNS_ID
 #define NS_GET_MNTNS_ID _IOR(0xb7, 0x5, uint64_t) /* Linux 6.11 */
 #endif

@@ -29,6 +29,7 @@ static const struct {
         {"server", offsetof(Mount, server_pidfd)},
         {"stderr", offsetof(Mount, stderr_fd)},
         {"owner", offsetof(Mount, owner_pidfd)},
+        {"link", offsetof(Mount, link_fd)}, /* a mapping program stays bound */
 };
 
 static int *part_of(Mount *mount, size_t i) {

@@ -5,15 +5,16 @@
  *
  *   RUNTIME/mounts/ID   one file per live mount, a KeptMount: what it is, and who serves it
  *   fd store            with systemd: the FUSE device, the pinned mount point, pidfds of server and owner, the server's standard
- *                       error, and the policy that the mount was made under. systemd before 254 drops them when the service is stopped, and
- *                       keeps them over a restart; the file alone is enough to find the rest again, or to do without it
+ *                       error, the link of its mapping program, and the policy that the mount was made under. systemd before 254
+ *                       drops them when the service is stopped, and keeps them over a restart; the file alone is enough to find
+ *                       the rest again, or to do without it
  *
  * Both are written by the broker only and are root's; still, nothing that comes back is believed: sizes, strings and enums are
  * checked, a process is taken for the server only if it began when the server did, a mount only by the kernel's number. */
 
 #include "broker/mount.h"
 
-#define KEPT_MAGIC 0x3274706bU /* the layout below, and that of BrokerRecord; anything else is left alone */
+#define KEPT_MAGIC 0x3374706bU /* the layout below, and that of BrokerRecord; anything else is left alone */
 
 typedef struct KeptMount {
         uint32_t magic;

@@ -106,7 +106,7 @@ void mount_release(Mount *mount) {
         mount->worker = worker_link_cancel(mount->worker);
         mount->unmounter = worker_link_cancel(mount->unmounter);
         mount->backing_worker = worker_link_cancel(mount->backing_worker);
-        mount->programmer = worker_link_cancel(mount->programmer);
+        mount_program_end(mount);
         (void) sd_event_source_disable_unref(mount->server_child);
         (void) sd_event_source_disable_unref(mount->server_late);
         (void) sd_event_source_disable_unref(mount->deadline);
@@ -181,6 +181,7 @@ static int start_unmount(Mount *mount, bool lazy, worker_report_t on_report) {
 /* The mount is nowhere any more (or never was). */
 static void end_server(Mount *mount) {
         mount->nowhere = true;
+        mount_program_end(mount);
         mount->fuse_fd = fd_close(mount->fuse_fd);
         if (mount->server_pid == 0) {
                 mount_free(mount);
@@ -343,7 +344,7 @@ void mounts_check(Broker *broker) {
 void mounts_cancel_pending(Broker *broker) {
         for (Mount *mount = broker->mounts, *next; mount; mount = next) {
                 next = mount->next;
-                mount->has_request = mount->backing_asked = false; /* nobody is there to hear it */
+                mount->has_request = mount->backing_asked = mount->program_asked = false; /* nobody is there to hear it */
                 if (mount->state != MOUNT_LIVE)
                         mount_end(mount, BROKER_REASON_CANCELLED, /* graceful= */ false);
         }

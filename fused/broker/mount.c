@@ -110,6 +110,7 @@ Mount *mount_new_empty(Broker *broker) {
         mount->broker = broker;
         mount->identity = IDENTITY_NULL;
         mount->caller_fd = mount->mountpoint_fd = mount->owner_pidfd = mount->fuse_fd = mount->abort_fd = -EBADF;
+        mount->ops_fd = mount->link_fd = -EBADF;
         mount->channel_fd = mount->second_fd = mount->backing_servers_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
         for (size_t i = 0; i < POLICY_CLONES_MAX; i++)
                 mount->clone_fds[i] = -EBADF;

@@ -60,9 +60,15 @@ struct Mount {
         Unit *unit;          /* owned: connected, not ordered yet */
         bool is_unit;        /* the server is systemd's child, not ours */
 
-        WorkerLink *programmer;  /* owned: it loads a mapping program */
-        char program_name[CHANNEL_NAME_MAX]; /* the last that was asked for */
-        uint64_t program_serial, program_channel_serial;
+        WorkerLink *worker_program; /* owned: it loads a mapping program, or binds it */
+        ChannelCommand program_command; /* which */
+        bool program_asked;      /* a manager waits for it */
+        bool program_loaded;
+        char program_name[CHANNEL_NAME_MAX], loaded_program[CHANNEL_NAME_MAX]; /* the last that was asked for, and loaded */
+        uint64_t program_serial, program_channel_serial; /* of what the worker is at */
+        ProgramInstance programs[PROGRAM_INSTANCES_MAX]; /* those that may still be there */
+        int ops_fd;              /* owned: the kernel's form of the program loaded last, not bound; negative: none */
+        int link_fd;             /* owned: it is bound as long as this is open */
 
         uint64_t serial;     /* of the request that is not answered yet, if has_request */
         BrokerOperation operation;
@@ -81,7 +87,9 @@ void mount_spawn(Mount *mount, const BrokerRequest *request);
 void mount_send_file(Mount *mount, const BrokerRequest *request);
 void mount_channel(Mount *mount, const BrokerRequest *request); /* these two: mount-channel.c */
 void mount_clone(Mount *mount, const BrokerRequest *request);
-void mount_program(Mount *mount, const BrokerRequest *request); /* mount-program.c */
+void mount_program(Mount *mount, const BrokerRequest *request); /* mount-program.c, with the next two */
+void mount_program_attach(Mount *mount, const BrokerRequest *request);
+void mount_program_end(Mount *mount);
 /* Answers the server over its second channel; *ret_error: 0 or negative errno. */
 void mount_channel_answer(const Mount *mount, ChannelCommand command, uint64_t serial, uint32_t value, const ChannelTable *tables, size_t n_tables,
                           const int *fds, size_t n_fds, int *ret_error);

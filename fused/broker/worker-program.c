@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/bpf.h>
 #include <linux/fs.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -24,7 +25,7 @@
 #include "program/report.h"
 
 #define NOBODY 65534
-#define ARGUMENTS_MAX (16 + 2 * (POLICY_SLOTS_MAX + CHANNEL_TABLES_MAX))
+#define ARGUMENTS_MAX (20 + 2 * (POLICY_SLOTS_MAX + CHANNEL_TABLES_MAX))
 
 static int refuse(WorkerReport *report, const char *rule, const char *text) {
         (void) snprintf(report->rule, sizeof report->rule, "%s", rule);
@@ -67,22 +68,29 @@ static void caps_freep(cap_t *caps) {
                 (void) cap_free(*caps);
 }
 
-static int keep_two_capabilities(void) {
-        static const cap_value_t kept[] = {CAP_BPF, CAP_PERFMON};
+static int keep_capabilities(const cap_value_t *kept, size_t n) {
         _cleanup_(caps_freep) cap_t caps = cap_init();
         static const cap_flag_t sets[] = {CAP_PERMITTED, CAP_EFFECTIVE, CAP_INHERITABLE};
 
         if (!caps)
                 return -ENOMEM;
         for (size_t i = 0; i < ELEMENTSOF(sets); i++)
-                if (cap_set_flag(caps, sets[i], ELEMENTSOF(kept), kept, CAP_SET) < 0)
+                if (cap_set_flag(caps, sets[i], (int) n, kept, CAP_SET) < 0)
                         return -errno;
         if (cap_set_proc(caps) < 0)
                 return -errno;
-        for (size_t i = 0; i < ELEMENTSOF(kept); i++)
+        for (size_t i = 0; i < n; i++)
                 if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0) < 0)
                         return -errno;
         return 0;
+}
+
+int worker_become_nobody(const cap_value_t *kept, size_t n) {
+        if (setgroups(0, NULL) < 0 || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+            setresuid(NOBODY, NOBODY, NOBODY) < 0)
+                return -errno;
+        int r = keep_capabilities(kept, n);
+        return r < 0 ? r : RET_NERRNO(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
 static int limit(void) {
@@ -106,6 +114,7 @@ static int limit(void) {
 
 /* fds: object, report, signature, key, to become 3 to 6. */
 static _noreturn_ void run_child(const char *directory, char **arguments, const int fds[4]) {
+        static const cap_value_t kept[] = {CAP_BPF, CAP_PERFMON};
         char *const environment[] = {(char *) "LANG=C.UTF-8", NULL};
         char program[PATH_MAX];
         int copies[4];
@@ -119,12 +128,47 @@ static _noreturn_ void run_child(const char *directory, char **arguments, const 
         for (int i = 0; i < 4; i++)
                 if (dup3(copies[i], 3 + i, 0) < 0)
                         _exit(1);
-        if (syscall(SYS_close_range, 7, ~0U, 0U) < 0 || limit() < 0 || setgroups(0, NULL) < 0 || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 ||
-            setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0 || keep_two_capabilities() < 0 ||
-            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        if (syscall(SYS_close_range, 7, ~0U, 0U) < 0 || limit() < 0 || worker_become_nobody(kept, ELEMENTSOF(kept)) < 0 ||
+            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
                 _exit(1);
         (void) execve(program, arguments, environment);
         _exit(1);
+}
+
+/* ---- the mount's other programs --------------------------------------------------------------------------------------- */
+
+/* Who holds a table, whoever that is and however, keeps its memory. Numbers are not given anew before all others have been. */
+static bool is_there(const ProgramInstance *instance) {
+        for (size_t i = 0; i < ELEMENTSOF(instance->table_ids); i++) {
+                union bpf_attr attr = {.map_id = instance->table_ids[i]};
+                if (attr.map_id == 0)
+                        continue;
+                int fd = RET_NERRNO((int) syscall(SYS_bpf, BPF_MAP_GET_FD_BY_ID, &attr, sizeof attr));
+                if (fd != -ENOENT) {
+                        (void) fd_close(fd);
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* What is left for another one. -ENFILE: there are enough. */
+static int count_others(const WorkerJob *job, WorkerReport *report, uint64_t *ret_quota) {
+        uint64_t used = 0;
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < PROGRAM_INSTANCES_MAX; i++) {
+                const ProgramInstance *instance = &job->instances[i];
+                if (instance->mib == 0)
+                        continue;
+                if (is_there(instance)) {
+                        used += instance->mib;
+                        n++;
+                } else
+                        report->gone |= 1U << i;
+        }
+        *ret_quota = job->max_mib == UINT32_MAX ? UINT64_MAX : job->max_mib > used ? (job->max_mib - used) << 20 : 0;
+        return n < PROGRAM_INSTANCES_MAX ? 0 : -ENFILE;
 }
 
 /* ---- the worker ----------------------------------------------------------------------------------------------------- */
@@ -148,7 +192,7 @@ _printf_(2, 3) static void add_word(Words *words, const char *format, ...) {
         words->used += (size_t) n + 1;
 }
 
-static void make_words(const WorkerJob *job, const PolicyProgram *program, Words *words) {
+static void make_words(const WorkerJob *job, const PolicyProgram *program, uint64_t quota, Words *words) {
         add_word(words, "fused-program");
         add_word(words, "load");
         if (program->has_digest) {
@@ -162,6 +206,10 @@ static void make_words(const WorkerJob *job, const PolicyProgram *program, Words
                 add_word(words, "--signed");
         add_word(words, "--memory");
         add_word(words, "%llu", (unsigned long long) program->max_memory);
+        add_word(words, "--quota");
+        add_word(words, "%llu", (unsigned long long) quota);
+        if (job->type->iomap)
+                add_word(words, "--ops");
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++) {
                 uint64_t size = job->slot_fds[i] >= 0 ? size_of(job->slot_fds[i]) : 0;
                 if (size == 0)
@@ -189,13 +237,15 @@ static int open_files(const WorkerJob *job, const PolicyProgram *program, Worker
         return r < 0 ? r : fds[2] < 0 ? fds[2] : fds[3] < 0 ? fds[3] : 0;
 }
 
+_Static_assert(PROGRAM_FDS_MAX <= WORKER_FDS_MAX, "what comes from fused-program goes on");
+
 static int receive(int fd, WorkerReport *report, int *fds, size_t *n_fds) {
         ProgramReport message;
         ssize_t n;
 
-        n = fd_receive(fd, &message, sizeof message, fds, 1 + CHANNEL_TABLES_MAX, n_fds, 0);
+        n = fd_receive(fd, &message, sizeof message, fds, PROGRAM_FDS_MAX, n_fds, 0);
         if (n != (ssize_t) sizeof message || message.magic != PROGRAM_REPORT_MAGIC || message.n_tables > CHANNEL_TABLES_MAX || message.error > 0 ||
-            *n_fds != (message.error < 0 ? 0 : 1 + (size_t) message.n_tables)) {
+            message.attachable > 1 || *n_fds != (message.error < 0 ? 0 : 1 + (size_t) message.n_tables + message.attachable)) {
                 fd_close_many(fds, *n_fds);
                 *n_fds = 0;
                 return n < 0 ? (int) n : -ECHILD; /* it has died */
@@ -205,6 +255,9 @@ static int receive(int fd, WorkerReport *report, int *fds, size_t *n_fds) {
         memcpy(report->text, message.text, sizeof report->text);
         memcpy(report->tables, message.tables, sizeof report->tables);
         report->n_tables = message.n_tables;
+        report->attachable = message.attachable;
+        report->instance.mib = (uint32_t) MIN_OF((message.bytes + (1 << 20) - 1) >> 20, (uint64_t) UINT32_MAX / 2);
+        memcpy(report->instance.table_ids, message.table_ids, sizeof report->instance.table_ids);
         return message.error;
 }
 
@@ -213,12 +266,15 @@ int worker_program(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
         int given[4] = {-EBADF, -EBADF, -EBADF, -EBADF}, pair[2], r;
         _cleanup_fd_ int ours = -EBADF;
         Words words = {0};
+        uint64_t quota;
         pid_t pid;
 
         *n_fds = 0;
         if (!program)
                 return -ENOENT;
-        r = open_files(job, program, report, given);
+        r = count_others(job, report, &quota);
+        if (r >= 0)
+                r = open_files(job, program, report, given);
         if (r < 0)
                 return r;
         r = RET_NERRNO(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
@@ -226,7 +282,7 @@ int worker_program(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
                 return r;
         ours = pair[0];
         given[1] = pair[1];
-        make_words(job, program, &words);
+        make_words(job, program, quota, &words);
         pid = RET_NERRNO(fork());
         if (pid < 0)
                 return pid;

@@ -44,6 +44,11 @@ static void keep_only_own(const WorkerJob *job, int socket_fd) {
                         keep[n++] = job->slot_fds[i];
                 return close_all_except(keep, n);
         }
+        if (job->kind == WORKER_ATTACH) {
+                keep[n++] = job->fuse_fd;
+                keep[n++] = job->ops_fd;
+                return close_all_except(keep, n);
+        }
         keep[n++] = job->host->dev_fd;
         keep[n++] = job->host->fusectl_fd;
         keep[n++] = job->mountpoint_fd;
@@ -119,6 +124,7 @@ static void run_one(const WorkerJob *job, int socket_fd) {
                 break;
         case WORKER_MOUNT:
         case WORKER_BACKING:
+        case WORKER_ATTACH:
         case _WORKER_KIND_MAX:
                 break;
         }
@@ -131,6 +137,7 @@ static void (*const run_rows[_WORKER_KIND_MAX])(const WorkerJob *job, int socket
         [WORKER_UNMOUNT] = run_one,
         [WORKER_PROGRAM] = run_one,
         [WORKER_BACKING] = worker_backing,
+        [WORKER_ATTACH] = worker_attach,
 };
 
 int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) {

@@ -6,11 +6,14 @@
  * closes every descriptor that is not part of its job, reports over a SOCK_SEQPACKET pair and ends. The broker holds its
  * deadline and kills it when that passes. */
 
+#include <sys/capability.h>
+
 #include "base/fd.h"
 #include "broker/device.h"
 #include "broker/host.h"
 #include "broker/identity.h"
 #include "policy/authorize.h"
+#include "program/report.h"
 #include "wire/broker.h"
 #include "wire/channel.h"
 
@@ -19,9 +22,17 @@ typedef enum WorkerKind {
         WORKER_EXPLAIN, /* report DONE */
         WORKER_UNMOUNT, /* report DONE */
         WORKER_BACKING, /* report READY, wait for WorkerOrder, do it, report READY, and so on until it is killed */
-        WORKER_PROGRAM, /* report DONE. fds: the program, its tables */
+        WORKER_PROGRAM, /* report DONE. fds: the program, its tables, [its struct_ops map] */
+        WORKER_ATTACH,  /* report DONE. fds: the link */
         _WORKER_KIND_MAX,
 } WorkerKind;
+
+#define PROGRAM_INSTANCES_MAX 4U /* that a mount may have at a time */
+
+typedef struct ProgramInstance { /* a mapping program that was loaded for a mount */
+        uint32_t mib; /* its tables' memory, 0: none */
+        uint32_t table_ids[PROGRAM_TABLES_MAX];
+} ProgramInstance;
 
 /* Everything in here is borrowed from the broker's memory at the moment of the fork. */
 typedef struct WorkerJob {
@@ -47,6 +58,10 @@ typedef struct WorkerJob {
         const ChannelTable *tables;
         uint32_t n_tables;
         const char *libexec_directory; /* where fused-program is */
+        const ProgramInstance *instances; /* [PROGRAM_INSTANCES_MAX] of this mount so far */
+        uint32_t max_mib; /* of all of them, with the new one; UINT32_MAX: no limit */
+
+        int ops_fd; /* ATTACH, with fuse_fd */
 
         /* MOUNT and UNMOUNT */
         int mountpoint_fd; /* -EBADF: detached */
@@ -58,7 +73,7 @@ typedef struct WorkerJob {
         bool lazy;
 
         /* BACKING */
-        int fuse_fd;
+        int fuse_fd; /* and ATTACH */
         int files_fd;             /* what the server sends its files to */
         uint32_t read_only_trees; /* bits: slots */
 } WorkerJob;
@@ -101,8 +116,11 @@ typedef struct WorkerReport {
         int32_t backing_error; /* 0 or negative errno of the order; the worker goes on */
         uint32_t backing_id;
         uint32_t n_tables;     /* PROGRAM */
+        uint32_t attachable;   /* bool: the last fd is its struct_ops map */
+        uint32_t gone;         /* bits: instances of which nothing is left; also after a failure */
+        ProgramInstance instance;
         ChannelTable tables[CHANNEL_TABLES_MAX];
-        char rule[64];         /* refused: which check, and why */
+        char rule[64];         /* refused: which check, and why; or why it is not attachable */
         char text[192];
 } WorkerReport;
 
@@ -142,6 +160,8 @@ int worker_authorize(const WorkerJob *job, WorkerReport *report); /* worker-prep
 int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int socket_fd, WorkerReport *report, int *ret_mount_fd); /* worker-mount.c */
 int worker_unmount(const WorkerJob *job); /* worker-unmount.c */
 int worker_program(const WorkerJob *job, WorkerReport *report, int *fds /* [WORKER_FDS_MAX] */, size_t *n_fds); /* worker-program.c */
+void worker_attach(const WorkerJob *job, int socket_fd); /* worker-attach.c */
+int worker_become_nobody(const cap_value_t *kept, size_t n) _must_check_; /* worker-program.c: for good, with these capabilities and no other */
 int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_gid, uid_t to, bool read_only,
                       int *ret_fd) _must_check_;                      /* worker-tree.c */
 int worker_enter_user_ns(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c; then /dev/fuse is opened, then: */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What comes in over a server's second channel, for its mount: passed on to the broker. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
 #include "manager/mount-internal.h"
+#include "manager/refusal.h"
 
 #define ANSWER_USEC (20 * USEC_PER_SEC) /* before the server gives up: FUSE_SERVICE_TIMEOUT_SEC */
 
@@ -26,11 +28,11 @@ static int charge(Mount *mount, QuotaKind kind, uint32_t amount, bool enforce, Q
         return r;
 }
 
-static int charge_worker(Mount *mount) {
+static int charge_worker(Mount *mount, const ChannelRequest *request) {
         return charge(mount, QUOTA_PROCESSES, 1, /* enforce= */ true, &mount->backing_worker_charge);
 }
 
-static int charge_backing(Mount *mount) {
+static int charge_backing(Mount *mount, const ChannelRequest *request) {
         return charge(mount, QUOTA_FDS, mount->record.n_backings + 1, /* enforce= */ true, &mount->backing_charge);
 }
 
@@ -39,34 +41,90 @@ void mount_charge_backings(Mount *mount, uint32_t n) {
         (void) charge(mount, QUOTA_FDS, n, /* enforce= */ false, &mount->backing_charge);
 }
 
+void mount_charge_programs(Mount *mount, uint32_t mib) {
+        mount->record.program_mib = mib;
+        (void) charge(mount, QUOTA_MEMORY, mib, /* enforce= */ false, &mount->program_charge);
+}
+
+static uint32_t to_mib(uint64_t bytes) {
+        return (uint32_t) MIN_OF((bytes + (1 << 20) - 1) >> 20, (uint64_t) UINT32_MAX / 2);
+}
+
+/* The tables of all the mount's programs may take what its user has left, and no more than its type's servers. How much these take is known
+ * when they are loaded, by a process that is told not to go beyond this; until then the program's own limit is charged, or what is left, so that
+ * nobody else takes it meanwhile. What the mount's earlier programs took may have been given back: the broker finds that out. */
+static int charge_program(Mount *mount, const ChannelRequest *request) {
+        const PolicyTable *table = policy_table(mount->manager->policy);
+        const PolicyProgram *program = mount->type ? policy_program_of_type(policy_table(mount->policy), mount->type, request->name) : NULL;
+        const uint32_t limit = quota_limit(policy_limits(table, mount->record.uid, NULL), QUOTA_MEMORY), own = mount->record.program_mib;
+        const uint32_t charged = mount->program_charge.user ? mount->program_charge.amount : 0;
+        const uint32_t others = quota_usage(mount->manager->quota, mount->record.uid, QUOTA_MEMORY) - charged;
+        uint32_t max = limit == UINT32_MAX ? UINT32_MAX : limit - MIN_OF(limit, others), meanwhile;
+
+        if (mount->type && mount->type->max_memory > 0)
+                max = MIN_OF(max, to_mib(mount->type->max_memory));
+        mount->program_max_mib = max;
+        if (!program) /* of a policy that is not known any more: the broker knows it */
+                return mount->type ? -ENOENT : 0;
+        meanwhile = MIN_OF(max, own + to_mib(program->max_memory));
+        return charge(mount, QUOTA_MEMORY, MAX_OF(own, meanwhile), /* enforce= */ false, &mount->program_charge);
+}
+
+/* Which limit it was: the server hears only that there was one. */
+static void say_quota(Mount *mount) {
+        const PolicyTable *table = policy_table(mount->manager->policy);
+        PolicyPlace place = {0};
+        const uint32_t limit = quota_limit(policy_limits(table, mount->record.uid, &place), QUOTA_MEMORY);
+        const uint32_t used = quota_usage(mount->manager->quota, mount->record.uid, QUOTA_MEMORY);
+        const bool types = mount->type && mount->type->max_memory > 0 && to_mib(mount->type->max_memory) <= mount->program_max_mib;
+        char where[256], text[512];
+
+        refusal_format_place(types ? policy_table(mount->policy) : table, types ? &mount->type->place : &place, where, sizeof where);
+        if (types)
+                (void) snprintf(text, sizeof text, "program %s: its tables are larger than Memory=%uM of type %s leaves (%s)", mount->asked_program,
+                                to_mib(mount->type->max_memory), mount->type->name, where);
+        else
+                (void) snprintf(text, sizeof text, "program %s: its tables are larger than MaxMemory=%uM leaves, %uM in use (%s)",
+                                mount->asked_program, limit, used, where);
+        server_log_note(mount->log, text);
+        mount_log(mount, LOG_LEVEL_NOTICE, "program", text);
+}
+
 /* ---- requests ------------------------------------------------------------------------------------------------------- */
 
-static void ask_clone(const ChannelRequest *request, BrokerRequest *to) {
+static void ask_clone(const Mount *mount, const ChannelRequest *request, BrokerRequest *to) {
         to->clone.channel_serial = request->serial;
 }
 
-static void ask_backing(const ChannelRequest *request, BrokerRequest *to) {
+static void ask_backing(const Mount *mount, const ChannelRequest *request, BrokerRequest *to) {
         to->backing = (BrokerBacking){.channel_serial = request->serial, .value = request->value};
 }
 
-static void ask_program(const ChannelRequest *request, BrokerRequest *to) {
+static void ask_program(const Mount *mount, const ChannelRequest *request, BrokerRequest *to) {
         to->program.channel_serial = request->serial;
         to->program.n_tables = request->n_tables;
+        to->program.max_mib = mount->program_max_mib;
         memcpy(to->program.name, request->name, sizeof to->program.name);
         memcpy(to->program.tables, request->tables, sizeof to->program.tables);
+}
+
+static void ask_attach(const Mount *mount, const ChannelRequest *request, BrokerRequest *to) {
+        to->attach.channel_serial = request->serial;
+        memcpy(to->attach.name, request->name, sizeof to->attach.name);
 }
 
 typedef struct ChannelRow {
         bool known;
         bool answer; /* by us, with a value; else the broker has answered a success */
         BrokerOperation operation;
-        void (*fill)(const ChannelRequest *request, BrokerRequest *to);
-        int (*charge)(Mount *mount); /* beforehand; NULL: nothing */
+        void (*fill)(const Mount *mount, const ChannelRequest *request, BrokerRequest *to);
+        int (*charge)(Mount *mount, const ChannelRequest *request); /* beforehand; NULL: nothing */
         bool is_backing;
 } ChannelRow;
 
 static const ChannelRow rows[_CHANNEL_COMMAND_MAX] = {
-        [CHANNEL_PROGRAM] = {.known = true, .operation = BROKER_PROGRAM, .fill = ask_program},
+        [CHANNEL_PROGRAM] = {.known = true, .operation = BROKER_PROGRAM, .fill = ask_program, .charge = charge_program},
+        [CHANNEL_PROGRAM_ATTACH] = {.known = true, .operation = BROKER_ATTACH, .fill = ask_attach},
         [CHANNEL_CLONE] = {.known = true, .operation = BROKER_CLONE, .fill = ask_clone},
         [CHANNEL_BACKING_SOCKET] = {.known = true, .operation = BROKER_BACKING_SOCKET, .fill = ask_backing, .charge = charge_worker},
         [CHANNEL_BACKING_OPEN] = {true, true, BROKER_BACKING_OPEN, ask_backing, charge_backing, .is_backing = true},
@@ -82,6 +140,10 @@ static void on_answered(void *userdata, const BrokerReply *reply, int *fds, size
                 mount_charge_backings(mount, reply->error < 0 ? mount->record.n_backings : reply->n_backings);
         if (mount->channel_command == CHANNEL_BACKING_SOCKET && reply->error < 0 && reply->error != -EALREADY)
                 quota_charge_release(&mount->backing_worker_charge);
+        if (mount->channel_command == CHANNEL_PROGRAM && reply->error != -ETIMEDOUT) /* nobody knows then: it stays at what it may be */
+                mount_charge_programs(mount, reply->value);
+        if (mount->channel_command == CHANNEL_PROGRAM && reply->error == -EDQUOT)
+                say_quota(mount);
         if (mount->channel_command == CHANNEL_PROGRAM && reply->error >= 0)
                 memcpy(mount->program, mount->asked_program, sizeof mount->program);
         if (mount->channel)
@@ -100,9 +162,9 @@ static void hook_ask(void *userdata, const ChannelRequest *request) {
         else if (mount->state != MOUNT_LIVE && mount->state != MOUNT_MOUNTING)
                 r = -ENOTCONN;
         if (r >= 0 && row->charge)
-                r = row->charge(mount);
+                r = row->charge(mount, request);
         if (r >= 0) {
-                row->fill(request, &to);
+                row->fill(mount, request, &to);
                 to.magic = BROKER_MAGIC;
                 to.operation = row->operation;
                 if (broker_request_validate(&to, broker_request_size(row->operation)) < 0) /* its own words, which the broker would not forgive us */
@@ -115,6 +177,7 @@ static void hook_ask(void *userdata, const ChannelRequest *request) {
         }
         if (r < 0) {
                 mount_charge_backings(mount, mount->record.n_backings);
+                mount_charge_programs(mount, mount->record.program_mib);
                 channel_done(mount->channel, r, /* answer= */ true, 0);
         }
 }

@@ -23,5 +23,6 @@ void mount_send_cancel(Mount *mount);
 void mount_open_channel(Mount *mount); /* the server wants it: service_file_sent() follows */
 int mount_take_channel(Mount *mount, int fd) _must_check_; /* takes fd over */
 void mount_drop_channel(Mount *mount);
+void mount_charge_programs(Mount *mount, uint32_t mib); /* likewise: their tables take that */
 void mount_charge_backings(Mount *mount, uint32_t n); /* there are that many, whatever the limit is */
 #define MOUNT_END_MARGIN_USEC (20 * USEC_PER_SEC)

@@ -299,6 +299,7 @@ void mount_free(Mount *mount) {
                 quota_charge_release(&mount->charges[i]);
         quota_charge_release(&mount->backing_charge);
         quota_charge_release(&mount->backing_worker_charge);
+        quota_charge_release(&mount->program_charge);
         mount->policy = policy_unref(mount->policy);
         free(mount->failure);
         *mount->previous = mount->next;
@@ -433,6 +434,7 @@ int mount_adopt(Manager *manager, const BrokerRecord *record, int stderr_fd, int
         if (r >= 0 && fd >= 0)
                 r = server_log_new(manager->event, TAKE_FD(fd), record->mount_id, mount_type_name(mount), &mount->log);
         mount_charge_backings(mount, record->n_backings);
+        mount_charge_programs(mount, record->program_mib);
         if (r >= 0 && channel >= 0)
                 r = mount_take_channel(mount, TAKE_FD(channel));
         if (r < 0) {

@@ -53,6 +53,8 @@ struct Mount {
         char asked_program[CHANNEL_NAME_MAX]; /* likewise, if that is PROGRAM */
         char program[CHANNEL_NAME_MAX]; /* loaded for the server; "" if there is none, or nobody knows any more */
         QuotaCharge backing_charge, backing_worker_charge;
+        QuotaCharge program_charge; /* MiB of its programs' tables; while one is loaded, as much as it may take */
+        uint32_t program_max_mib;   /* of what is asked for now */
         ServerLog *log;          /* owned */
         MountWaiter *client;     /* owned: who asked for the mount, until it is live */
         const void *prepared_by; /* hand-over caller, until it is live: the connection without which it is cancelled; not to be followed */

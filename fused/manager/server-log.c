@@ -50,14 +50,9 @@ static void tell(ServerLog *log, const char *text) {
         log_fields(LOG_LEVEL_INFO, fields, ELEMENTSOF(fields), "mount %s: server: %s", id, text);
 }
 
-static void end_line(ServerLog *log) {
-        if (log->line_length == 0)
-                return;
-        log->line[log->line_length] = 0;
-        log->line_length = 0;
-        tell(log, log->line);
+static void keep(ServerLog *log, const char *line) {
+        char *copy = strdup(line);
 
-        char *copy = strdup(log->line);
         if (!copy)
                 return; /* it is in the log at least */
         size_t size = strlen(copy) + 1;
@@ -66,6 +61,15 @@ static void end_line(ServerLog *log) {
         log->lines[(log->first + log->n_lines) % SERVER_LOG_LINES] = copy;
         log->n_lines++;
         log->n_bytes += size;
+}
+
+static void end_line(ServerLog *log) {
+        if (log->line_length == 0)
+                return;
+        log->line[log->line_length] = 0;
+        log->line_length = 0;
+        tell(log, log->line);
+        keep(log, log->line);
 }
 
 static void append(ServerLog *log, const char *data, size_t size) {
@@ -154,6 +158,14 @@ void server_log_drain(ServerLog *log) {
         for (int i = 0; i < 64 && read_some(log); i++) /* a pipe holds 64 KiB; a server that is gone writes no more */
                 continue;
         end_line(log);
+}
+
+void server_log_note(ServerLog *log, const char *text) {
+        char line[512];
+
+        (void) snprintf(line, sizeof line, "fused: %s", text);
+        if (log)
+                keep(log, line);
 }
 
 const char *server_log_line(const ServerLog *log, size_t i) {

@@ -19,6 +19,8 @@ ServerLog *server_log_free(ServerLog *log);
 
 /* Reads what is there now, without waiting. */
 void server_log_drain(ServerLog *log);
+/* A line of ours among those of the server, in status only; printable ASCII. */
+void server_log_note(ServerLog *log, const char *text);
 /* The i-th of the kept lines, oldest first; NULL if there are not so many. Printable ASCII. Borrowed. */
 const char *server_log_line(const ServerLog *log, size_t i);
 /* The last n lines joined by " | ". */

@@ -21,6 +21,7 @@ static const struct {
         [BROKER_QUERY] = {"query", 0},
         [BROKER_CHANNEL] = {"channel", 0},
         [BROKER_PROGRAM] = {"program", sizeof(BrokerProgram)},
+        [BROKER_ATTACH] = {"attach", sizeof(BrokerAttach)},
         [BROKER_CLONE] = {"clone", sizeof(BrokerClone)},
         [BROKER_BACKING_SOCKET] = {"backing-socket", sizeof(BrokerBacking)},
         [BROKER_BACKING_OPEN] = {"backing-open", sizeof(BrokerBacking)},
@@ -140,6 +141,9 @@ int broker_request_validate(const BrokerRequest *request, size_t size) {
                 break;
         case BROKER_PROGRAM:
                 ok = program_is_valid(&request->program);
+                break;
+        case BROKER_ATTACH:
+                ok = IS_STRING(request->attach.name);
                 break;
         case BROKER_SPAWN:
         case BROKER_QUERY:

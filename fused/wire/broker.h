@@ -17,7 +17,7 @@
 #include "policy/policy-table.h"
 #include "wire/channel.h"
 
-#define BROKER_MAGIC 0x42a80002U /* the low half is the version */
+#define BROKER_MAGIC 0x42a80003U /* the low half is the version */
 
 typedef enum BrokerOperation {
         BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order], [channel], [owner] */
@@ -32,7 +32,9 @@ typedef enum BrokerOperation {
         BROKER_BACKING_OPEN,   /* register the file that the server has sent to that worker. Reply: value. -EDQUOT: no more for this type */
         BROKER_BACKING_CLOSE,  /* value: the id */
         BROKER_PROGRAM,   /* load a mapping program that the type may use, and send it over that channel. -ENOENT: there is none of that
-                           * name for the type; -EPERM: it is refused */
+                           * name for the type; -EPERM: it is refused; -EDQUOT: its tables are larger than asked for. Reply: value */
+        BROKER_ATTACH,    /* bind the program loaded last to the mount's connection. -EPERM: that is another; -EOPNOTSUPP: the kernel has no form
+                           * of it; -EALREADY: one is bound */
         BROKER_EXPLAIN,   /* the decision of CREATE without its effects. fds: caller, [source] */
         _BROKER_OPERATION_MAX,
         _BROKER_OPERATION_INVALID = -EINVAL,
@@ -102,9 +104,14 @@ typedef struct BrokerProgram {
         uint64_t channel_serial;
         char name[CHANNEL_NAME_MAX];
         uint32_t n_tables;
-        uint32_t reserved;
+        uint32_t max_mib; /* of its tables, and those of the mount's other programs that are still there. UINT32_MAX: what the policy allows each */
         ChannelTable tables[CHANNEL_TABLES_MAX]; /* names and numbers of entries wanted */
 } BrokerProgram;
+
+typedef struct BrokerAttach {
+        uint64_t channel_serial;
+        char name[CHANNEL_NAME_MAX]; /* of the program that is meant, or "" */
+} BrokerAttach;
 
 typedef enum BrokerEndHow {
         BROKER_END_UNMOUNT, /* umount; -EBUSY leaves everything as it was */
@@ -144,6 +151,7 @@ typedef struct BrokerRequest {
                 BrokerClone clone;
                 BrokerBacking backing;
                 BrokerProgram program;
+                BrokerAttach attach;
                 BrokerExplain explain;
         };
 } BrokerRequest;
@@ -177,6 +185,8 @@ typedef struct BrokerRecord {
         uint64_t mount_ns_id;    /* never given twice; 0 before Linux 6.11 */
         int32_t owner_pid;       /* what the mount ends with, in the broker's pid namespace, 0: nothing; for display only */
         uint32_t n_backings;     /* files registered with the kernel at the moment */
+        uint32_t program_mib;    /* that tables of its mapping programs take */
+        uint32_t reserved;
         char cgroup[128];        /* display: where limits are held, "" if nowhere */
         char source_name[BROKER_NAME_MAX];
         char mountpoint_name[BROKER_NAME_MAX];
@@ -215,7 +225,7 @@ typedef struct BrokerReply {
                 BrokerRecord record; /* CREATE, SPAWN, MOUNT */
                 BrokerQueryReply query;
         };
-        uint32_t value;     /* BACKING_OPEN: the kernel's id */
+        uint32_t value;     /* BACKING_OPEN: the kernel's id; PROGRAM: MiB that tables of the mount's programs take now, also after a failure */
         uint32_t n_backings;/* BACKING_OPEN, BACKING_CLOSE: how many there are now */
 } BrokerReply;
 

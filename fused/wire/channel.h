@@ -21,8 +21,9 @@ typedef enum ChannelCommand {
                                 * BACKING_SOCKET before, in a message of this request's serial (8 bytes) and the one descriptor */
         CHANNEL_BACKING_CLOSE, /* value: the id */
         CHANNEL_PROGRAM,       /* load the program of that name with these tables. Reply fds: program, then each table in the order asked;
-                                * value: 1 if it is attached to the connection for the kernel engine */
-        CHANNEL_PROGRAM_ATTACH,/* the tables are filled: bind the program's struct_ops form to this connection (kernel engine). value: 0 */
+                                * value: 1 if the kernel has a form of it to bind to a connection. -EDQUOT: its tables are more than may be */
+        CHANNEL_PROGRAM_ATTACH,/* bind that form of the program loaded last to this mount's connection, until its end (kernel engine). -ENOENT: none
+                                * is loaded; -EPERM: name is another's (it may be empty); -EOPNOTSUPP: the kernel has no form; -EALREADY */
         CHANNEL_BACKING_SOCKET,/* Reply fds: a SOCK_SEQPACKET socket for files, whose other end only a worker of this mount has. -EALREADY: once */
         _CHANNEL_COMMAND_MAX,
 } ChannelCommand;
@@ -44,7 +45,7 @@ typedef struct ChannelRequest {
         uint64_t serial; /* echoed */
         uint32_t value;
         uint32_t n_tables; /* PROGRAM */
-        char name[CHANNEL_NAME_MAX]; /* PROGRAM: as in the policy, with the NUL */
+        char name[CHANNEL_NAME_MAX]; /* PROGRAM, PROGRAM_ATTACH: as in the policy, with the NUL */
         ChannelTable tables[CHANNEL_TABLES_MAX];
 } ChannelRequest;
 

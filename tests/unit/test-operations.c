@@ -27,6 +27,7 @@ void mount_spawn(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_send_file(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_channel(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_program(Mount *mount, const BrokerRequest *request) { n_handled++; }
+void mount_program_attach(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_clone(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_backing_socket(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_backing(Mount *mount, const BrokerRequest *request) { n_handled++; }
@@ -86,6 +87,8 @@ static const char *const permitted[_BROKER_OPERATION_MAX][2] = {
         [BROKER_END] = {"xxxxx", "xxxxx"},
         [BROKER_QUERY] = {"xxxxx", "xxxxx"},
         [BROKER_CHANNEL] = {"--x--", "--x--"},
+        [BROKER_PROGRAM] = {"--xxx", "--xxx"},
+        [BROKER_ATTACH] = {"---xx", "---xx"},
         [BROKER_CLONE] = {"---xx", "---xx"},
         [BROKER_BACKING_SOCKET] = {"---xx", "---xx"},
         [BROKER_BACKING_OPEN] = {"---xx", "---xx"},
@@ -151,6 +154,9 @@ static void test_shape(void **state) {
         request = request_of(BROKER_QUERY);
         request.mount_id = 8; /* never given out */
         assert_int_equal(dispatch(&request, broker_request_size(BROKER_QUERY), 0), -EBADMSG);
+        request = request_of(BROKER_ATTACH);
+        memset(request.attach.name, 'x', sizeof request.attach.name);
+        assert_int_equal(dispatch(&request, broker_request_size(BROKER_ATTACH), 0), -EBADMSG);
         request = request_of(BROKER_MOUNT);
         memset(request.mount.fsname, 'x', sizeof request.mount.fsname); /* no NUL */
         assert_int_equal(dispatch(&request, broker_request_size(BROKER_MOUNT), 0), -EBADMSG);
