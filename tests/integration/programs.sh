@@ -60,6 +60,18 @@ fusectl status "$id" | grep -q 'one-file: poked' || fail "it has not tried"
 fusectl umount "$T/mnt"
 wait_for "the end of all programs" 5 no_programs
 
+say "bound to the connection: not on a kernel without fuse-iomap, where the server goes on running it by its descriptor"
+id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=linear,attach)
+cmp "$T/mnt/data" "$T/image" || fail "it does not read as the image"
+fusectl status "$id" | grep -q 'one-file: attach: Operation not supported' || fail "$(fusectl status "$id")"
+fusectl status "$id" | grep -q 'one-file: attached linear' || fail "it has not gone on"
+assert_equal "$(fusectl --json status "$id" | json "d['program']")" linear
+[ "$(mapping_of "$id" answered-by-program)" -gt 10 ] || fail "the program was not asked: $(fusectl status "$id")"
+fusectl umount "$T/mnt"
+id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=missing,attach)
+fusectl status "$id" | grep -q 'one-file: attach: No such file' || fail "nothing is loaded, but: $(fusectl status "$id")"
+fusectl umount "$T/mnt"
+
 say "a type that lists none has no bpf(2) at all; one that is not listed is not there"
 use_type one-file LISTED= plain-file
 fusectl_reload
@@ -96,4 +108,60 @@ refused missing "object: the file that the policy names is not there"
 refused changed "digest: SHA-256 is"
 refused forged "signature: the signature is not of this object"
 refused others "object: the file that the policy names is not root's alone"
+wait_for "the end of all programs" 5 no_programs
+
+say "the memory of its tables counts for its user, is refused beyond the limit, by name, and given back at the end"
+printf '[Limits]\nMaxMemory=212M\n' >"$T/policy/fused.conf.d/quota.conf"
+of_type() { { sed -e "s/^Description=.*/Description=$1/" "$T/policy/types/one-file.conf"; printf '[Limits]\nMemory=%s\n' "$2"; } >"$T/policy/types/$1.conf"; }
+of_type file-64 64M
+fusectl_reload
+in_use() { as_user "$1" busctl --json=short --address="unix:path=$T/run/control" get-property org.fused1 /org/fused1 org.fused1.Manager Usage |
+        python3 -c "import json, sys; print(json.load(sys.stdin)['data']['memory-mib'])"; }
+for i in 1 2 3; do
+        install -d -o $ALICE "$T/a$i"
+        install -o $ALICE -m 600 "$T/image" "$T/image$i"
+done
+install -d -o $BOB "$T/b"
+install -o $BOB -m 600 "$T/image" "$T/image-b"
+mount_as() { ID=$(fusectl_as "$1" mount file-64 "$2" "$3" -o "program=linear,entries=200000${4:-}"); } # entries of 32 bytes: 7 MiB
+has_program() { [ "$(fusectl --json status "$ID" | json "d.get('program', '')")" = linear ]; }
+mount_as $ALICE "$T/image1" "$T/a1"
+assert_equal "$(in_use $ALICE)" 71
+mount_as $ALICE "$T/image2" "$T/a2"
+assert_equal "$(in_use $ALICE)" 142
+has_program || fail "the second has none: $(fusectl status "$ID")"
+mount_as $ALICE "$T/image3" "$T/a3"
+! has_program || fail "the third has one"
+fusectl status "$ID" | grep -q 'one-file: program linear: Disk quota exceeded' || fail "$(fusectl status "$ID")"
+fusectl status "$ID" | grep -Eq 'larger than MaxMemory=212M leaves, 206M in use \(.*quota.conf:[0-9]+\)' || fail "it does not name the key: $(fusectl status "$ID")"
+grep -q 'program linear is refused: quota: its tables take [0-9]* bytes, 6291456 are left' "$T/fused.log" || fail "the log does not say so"
+as_user $ALICE cmp "$T/a3/data" "$T/image3" || fail "it does not work without"
+assert_equal "$(in_use $ALICE)" 206 "after a refusal"
+mount_as $BOB "$T/image-b" "$T/b"
+has_program || fail "another user has none"
+fusectl umount "$T/a3"
+fusectl umount "$T/a1"
+assert_equal "$(in_use $ALICE)" 71 "after an unmount"
+mount_as $ALICE "$T/image3" "$T/a3"
+has_program || fail "what was given back is not there"
+for d in a2 a3 b; do fusectl umount "$T/$d"; done
+assert_equal "$(in_use $ALICE)" 0 "in the end"
+
+say "what a server gives back while it is mounted counts no more when it asks again"
+mount_as $ALICE "$T/image1" "$T/a1" ",again=4"
+assert_equal "$(fusectl status "$ID" | grep -c 'one-file: again: Success')" 4 "$(fusectl status "$ID")"
+[ "$(in_use $ALICE)" -le 85 ] || fail "all of them count: $(in_use $ALICE)" # the last may not be known to be gone, nor the one before
+fusectl umount "$T/a1"
+assert_equal "$(in_use $ALICE)" 0
+
+say "nor may it be more than the type's servers may have"
+of_type small-file 32M
+fusectl_reload
+ID=$(fusectl mount small-file "$T/image" "$T/mnt" -o program=linear,entries=1200000)
+fusectl status "$ID" | grep -q 'larger than Memory=32M of type small-file leaves (.*small-file.conf' || fail "$(fusectl status "$ID")"
+cmp "$T/mnt/data" "$T/image" || fail "it does not work without"
+fusectl umount "$T/mnt"
+ID=$(fusectl mount small-file "$T/image" "$T/mnt" -o program=linear,entries=200000)
+has_program || fail "a smaller one is refused: $(fusectl status "$ID")"
+fusectl umount "$T/mnt"
 wait_for "the end of all programs" 5 no_programs

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A server that maps, for tests: one file, "data", as long as its device and in the same place; with chunk=N every two chunks of N bytes are
  * exchanged, so that requests fall apart. lie=WORD makes its mappings wrong from the middle of the file on. program=NAME asks for that program,
- * which is given the file as one run if it is `linear`; poke: then tries what it must not do with bpf(2). */
+ * which is given the file as one run if it is `linear`; entries=N: with a table for that many files; attach: asks for its kernel form to be
+ * bound, as the kernel engine does; again=N: asks for the program N times more, past the library, and gives back what it gets; poke: then
+ * tries what it must not do with bpf(2). */
 
 #define FUSE_USE_VERSION 312
 #include "fused-map.h"
@@ -17,6 +19,7 @@
 #include "base/fd.h"
 #include "base/sanitizer.h"
 #include "linear/linear.h"
+#include "map/map.h"
 #include "program/files.h"
 
 #define BLOCK 4096U
@@ -27,7 +30,8 @@ typedef struct Arguments {
         char *source; /* owned */
         char *lie;    /* owned */
         char *program; /* owned */
-        int poke;
+        int poke, attach;
+        unsigned again, entries;
         unsigned long chunk;
 } Arguments;
 
@@ -36,6 +40,9 @@ static const struct fuse_opt option_rows[] = {
         {"lie=%s", offsetof(Arguments, lie), 0},
         {"program=%s", offsetof(Arguments, program), 0},
         {"poke", offsetof(Arguments, poke), 1},
+        {"attach", offsetof(Arguments, attach), 1},
+        {"again=%u", offsetof(Arguments, again), 0},
+        {"entries=%u", offsetof(Arguments, entries), 0},
         FUSE_OPT_END,
 };
 
@@ -148,8 +155,25 @@ static void poke(void) {
         fprintf(stderr, "one-file: poked\n");
 }
 
+/* What the library never does: more programs than one. */
+static void load_again(const char *name, uint32_t n_entries) {
+        for (unsigned i = 0; i < own.arguments.again; i++) {
+                ChannelTable table = {.name = "files", .n_entries = n_entries};
+                int fds[2] = {-EBADF, -EBADF}, r;
+                r = channel_program(own.map->channel, name, &table, 1, fds);
+                fprintf(stderr, "one-file: again: %s\n", strerror(-MIN_OF(r, 0)));
+                fd_close_many(fds, 2);
+                (void) usleep(300000); /* a program ends with the next grace period */
+        }
+}
+
+static void attach(const char *name) {
+        fprintf(stderr, "one-file: attach: %s\n", strerror(-channel_program_attach(own.map->channel)));
+        fprintf(stderr, "one-file: attached %s\n", name);
+}
+
 static int on_start(void *userdata) {
-        struct fused_map_table table = {.name = "files", .n_entries = 4};
+        struct fused_map_table table = {.name = "files", .n_entries = own.arguments.entries ? own.arguments.entries : 4};
         struct linear_file file = {.nodeid = FILE_ID, .length = own.size, .addr = 0, .device = 1};
         FilesTable files;
         int r;
@@ -165,6 +189,9 @@ static int on_start(void *userdata) {
         }
         if (r < 0)
                 fprintf(stderr, "one-file: program %s: %s\n", own.arguments.program, strerror(-r));
+        load_again(own.arguments.program, table.n_entries);
+        if (own.arguments.attach)
+                attach(own.arguments.program);
         if (own.arguments.poke)
                 poke();
         return 0;
