@@ -100,6 +100,7 @@ int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_a
                 return -ENOMEM;
         *map = (struct fused_map){
                 .service = sf, .operations = *operations, .config = *config, .userdata = userdata, .engine = &map_user_engine,
+                .has_fallocate = lowlevel_size > offsetof(struct fuse_lowlevel_ops, fallocate) && lowlevel->fallocate,
                 .kernel_calls = &map_kernel_calls, .caretaker_fd = -EBADF, .flush.lock = PTHREAD_MUTEX_INITIALIZER};
         if (map->config.max_bytes == 0)
                 map->config.max_bytes = INT64_MAX;

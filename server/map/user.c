@@ -113,8 +113,8 @@ static bool on_fallocate(struct fused_map *map, SessionThread *thread, const str
         uint64_t end, first;
         int r = 0;
 
-        if (!file || size < sizeof *in || in->offset + in->length < in->offset)
-                return false;
+        if (!file || size < sizeof *in || in->offset + in->length < in->offset || !map->has_fallocate)
+                return false; /* what will be refused changes nothing */
         if (header->uid != 0) { /* has no flag for it; the kernel spares who has CAP_FSETID */
                 r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID);
                 if (r < 0)
