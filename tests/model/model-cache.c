@@ -123,7 +123,7 @@ bool model_cache_ask(const Model *model, const ModelInode *inode, uint64_t pos, 
 
 static ModelInode *find(Model *model, uint64_t nodeid) {
         for (size_t i = 0; i < model->n_inodes; i++)
-                if (model->inodes[i].nodeid == nodeid)
+                if (model->inodes[i].nodeid == nodeid && nodeid != 0)
                         return &model->inodes[i];
         return NULL;
 }

@@ -199,14 +199,19 @@ ModelDevice *model_device(Model *model, uint32_t cookie) {
 static ModelInode *instantiate(Model *model, const struct fuse_entry_out *entry) {
         const uint32_t both = IOMAP_ATTR_EXCLUSIVE | IOMAP_ATTR_IOMAP;
         ModelInode *inode;
+        size_t at = model->n_inodes;
 
         assert_true(entry->nodeid != 0);
-        for (size_t i = 0; i < model->n_inodes; i++)
+        for (size_t i = 0; i < model->n_inodes; i++) {
                 if (model->inodes[i].nodeid == entry->nodeid)
                         return &model->inodes[i];
-        assert_true(model->n_inodes < MODEL_INODES_MAX);
+                if (model->inodes[i].nodeid == 0)
+                        at = i;
+        }
+        assert_true(at < MODEL_INODES_MAX);
         (void) pthread_mutex_lock(&model->lock);
-        inode = &model->inodes[model->n_inodes++];
+        model->n_inodes = MAX_OF(model->n_inodes, at + 1);
+        inode = &model->inodes[at];
         *inode = (ModelInode){
                 .nodeid = entry->nodeid, .ino = entry->attr.ino, .size = entry->attr.size, .disk_size = entry->attr.size,
                 .iomap = model->iomap && !model->config.ignores_attr && model->init.minor >= IOMAP_MINOR && S_ISREG(entry->attr.mode) &&
@@ -216,16 +221,24 @@ static ModelInode *instantiate(Model *model, const struct fuse_entry_out *entry)
         return inode;
 }
 
+/* Of an answer to OPEN or CREATE. */
+static void opened(ModelInode *inode, const struct fuse_open_out *out) {
+        assert_false(out->open_flags & (ABI_FOPEN_PASSTHROUGH | FOPEN_STREAM | FOPEN_NONSEEKABLE)); /* would be refused */
+        inode->fh = out->fh;
+}
+
 ModelInode *model_create(Model *model, const char *name) {
         const struct fuse_create_in in = {.flags = O_RDWR, .mode = S_IFREG | 0600};
+        ModelInode *inode;
         struct {
                 struct fuse_entry_out entry;
                 struct fuse_open_out open;
         } out;
 
         assert_int_equal(model_ask2(model, FUSE_CREATE, FUSE_ROOT_ID, &in, sizeof in, name, strlen(name) + 1, &out, sizeof out), sizeof out);
-        assert_false(out.open.open_flags & (ABI_FOPEN_PASSTHROUGH | FOPEN_STREAM | FOPEN_NONSEEKABLE)); /* would be refused */
-        return instantiate(model, &out.entry);
+        inode = instantiate(model, &out.entry);
+        opened(inode, &out.open);
+        return inode;
 }
 
 ModelInode *model_lookup(Model *model, const char *name) {
@@ -237,6 +250,43 @@ ModelInode *model_lookup(Model *model, const char *name) {
 
 void model_forget(Model *model, ModelInode *inode) {
         const struct fuse_forget_in in = {.nlookup = 1};
+        const uint64_t nodeid = inode->nodeid;
 
-        send_request(model, FUSE_FORGET, inode->nodeid, &in, sizeof in, NULL, 0);
+        (void) pthread_mutex_lock(&model->lock);
+        model_tree_free(&inode->reads);
+        model_tree_free(&inode->writes);
+        *inode = (ModelInode){0};
+        (void) pthread_mutex_unlock(&model->lock);
+        send_request(model, FUSE_FORGET, nodeid, &in, sizeof in, NULL, 0);
+}
+
+int model_open(Model *model, ModelInode *inode, uint32_t flags) {
+        const struct fuse_open_in in = {.flags = flags};
+        struct fuse_open_out out;
+        ssize_t n = model_ask(model, FUSE_OPEN, inode->nodeid, &in, sizeof in, &out, sizeof out);
+
+        if (n < 0)
+                return (int) n;
+        assert_int_equal(n, sizeof out);
+        opened(inode, &out);
+        return 0;
+}
+
+int model_release(Model *model, ModelInode *inode) {
+        const struct fuse_flush_in flush = {.fh = inode->fh};
+        const struct fuse_release_in release = {.fh = inode->fh, .flags = O_RDWR};
+        ssize_t n = model_ask(model, FUSE_FLUSH, inode->nodeid, &flush, sizeof flush, NULL, 0);
+
+        if (n < 0 && n != -ENOSYS)
+                return (int) n;
+        return (int) model_ask(model, FUSE_RELEASE, inode->nodeid, &release, sizeof release, NULL, 0);
+}
+
+int model_unlink(Model *model, const char *name) {
+        return (int) model_ask(model, FUSE_UNLINK, FUSE_ROOT_ID, name, strlen(name) + 1, NULL, 0);
+}
+
+void model_stop(Model *model) {
+        (void) model_ask(model, FUSE_DESTROY, 0, NULL, 0, NULL, 0);
+        (void) shutdown(model->fd, SHUT_RDWR);
 }

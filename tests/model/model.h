@@ -39,11 +39,12 @@ typedef struct ModelTree {
 } ModelTree;
 
 typedef struct ModelInode {
-        uint64_t nodeid, ino;
+        uint64_t nodeid, ino; /* nodeid 0: a free place */
         bool iomap;
         bool has_cache;  /* the object: made by the first upsert */
         bool has_writes; /* the write tree is there */
         uint64_t size, disk_size;
+        uint64_t fh;     /* of the one file that is open on it */
         ModelTree reads, writes;
 } ModelInode;
 
@@ -97,7 +98,12 @@ ssize_t model_ask2(Model *model, uint32_t opcode, uint64_t nodeid, const void *i
                    void *out, size_t out_size);
 ModelInode *model_create(Model *model, const char *name);
 ModelInode *model_lookup(Model *model, const char *name); /* made if it is not there */
-void model_forget(Model *model, ModelInode *inode);
+void model_forget(Model *model, ModelInode *inode);         /* its place is free again */
+int model_open(Model *model, ModelInode *inode, uint32_t flags);
+int model_release(Model *model, ModelInode *inode); /* as close(2) does: FLUSH, then RELEASE */
+int model_unlink(Model *model, const char *name);
+/* As at unmount: DESTROY, then there is nothing more to be read. */
+void model_stop(Model *model);
 ModelDevice *model_device(Model *model, uint32_t cookie);
 
 /* 0 or a negative errno. pos: UINT64_MAX for an upsert. */

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A real server, from its main() on, over the model of the kernel: random operations, with the bytes compared to what they should be, on both
+ * columns of the kernel engine and on the user engine in turn, over the same devices. Each mount is a process of its own and finds
+ * what the one before has left. The linker puts the functions below in the place of those that speak with the supervisor. */
+
+#define FUSE_USE_VERSION 312
+#include <linux/falloc.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "model/model.h"
+
+#define BLOCK 4096U
+#define FILE_MAX (BLOCK * 60U)
+#define FILES 5
+#define DEVICES_MAX 3
+
+int server_main(int argc, char **argv); /* its main() */
+
+typedef struct Kind {
+        const char *name;
+        const char *make[2]; /* commands, with the directory; one each round */
+        const char *check;   /* after each mount */
+        unsigned n_devices;
+        bool read_only;
+        bool allocates;      /* has fallocate(2) */
+        bool unlinks_open;   /* a file that is open may be unlinked */
+        bool is_cramped;     /* files lie in one piece, so that one may be in another's way: ENOSPC */
+} Kind;
+
+static const Kind kinds[] = {
+        {"stripe",
+         {"cd %s && truncate -s 8M device0 device1 && " TOOL " create --chunk 16K device0 device1",
+          "cd %s && truncate -s 8M device0 device1 device2 && " TOOL " create --chunk 4K device0 device1 device2"},
+         "cd %s && " TOOL " check device* >/dev/null", 3, .is_cramped = true},
+        {"pack",
+         {"cd %s && mkdir tree && for i in 0 1 2 3 4; do cp twin$i tree/file$i; done && " TOOL " tree device0",
+          "cd %s && mkdir tree && for i in 0 1 2 3 4; do cp twin$i tree/file$i; done && " TOOL " tree device0"},
+         TOOL " verify %s/device0 >/dev/null", 1, .read_only = true},
+        {"ext4",
+         {"PATH=$PATH:/usr/sbin:/sbin; cd %s && mkfs.ext4 -q -F -b 4096 device0 24M >/dev/null 2>&1",
+          "PATH=$PATH:/usr/sbin:/sbin; cd %s && mkfs.ext4 -q -F -b 1024 device0 16M >/dev/null 2>&1"},
+         "PATH=$PATH:/usr/sbin:/sbin; e2fsck -fn %s/device0 >/dev/null 2>&1", 1, .allocates = true, .unlinks_open = true},
+};
+
+typedef struct Twin {
+        bool exists;
+        uint64_t size;
+        uint8_t bytes[FILE_MAX]; /* zero from size on */
+} Twin;
+
+static const Kind *kind;
+static char directory[64];
+static Twin *twins; /* shared with the processes that mount */
+static unsigned seed, step_number, n_written, n_cramped;
+static ModelInode *inodes[FILES];
+static Model model;
+
+static uint64_t random_below(uint64_t limit) {
+        return limit ? (uint64_t) rand_r(&seed) % limit : 0;
+}
+
+/* ---- in the place of the supervisor --------------------------------------------------------------------------------- */
+
+int __wrap_fuse_service_accept(struct fuse_service **sfp);
+int __wrap_fuse_service_append_args(struct fuse_service *sf, struct fuse_args *args);
+int __wrap_fuse_service_request_file(struct fuse_service *sf, const char *path, int open_flags, mode_t mode, unsigned flags);
+int __wrap_fuse_service_receive_file(struct fuse_service *sf, const char *path, int *fdp);
+int __wrap_fuse_service_send_goodbye(struct fuse_service *sf, int error);
+void __wrap_fuse_service_destroy(struct fuse_service **sfp);
+int __wrap_fuse_service_exit(int ret);
+int __wrap_fused_map_run(struct fused_map *map, struct fuse_cmdline_opts *opts);
+int __wrap_fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_args *args, const struct fuse_lowlevel_ops *lowlevel,
+                         size_t size, const struct fused_map_operations *operations, const struct fused_map_config *config, void *userdata);
+int __real_fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_args *args, const struct fuse_lowlevel_ops *lowlevel,
+                         size_t size, const struct fused_map_operations *operations, const struct fused_map_config *config, void *userdata);
+
+static int wanted_flags;
+
+int __wrap_fuse_service_accept(struct fuse_service **sfp) {
+        static char something;
+
+        *sfp = (struct fuse_service *) &something;
+        return 0;
+}
+
+int __wrap_fuse_service_append_args(struct fuse_service *sf, struct fuse_args *args) {
+        return 0;
+}
+
+int __wrap_fuse_service_request_file(struct fuse_service *sf, const char *path, int open_flags, mode_t mode, unsigned flags) {
+        wanted_flags = open_flags;
+        return open_flags & O_DIRECT ? -EOPNOTSUPP : 0;
+}
+
+int __wrap_fuse_service_receive_file(struct fuse_service *sf, const char *path, int *fdp) {
+        const char *name = strrchr(path, '/') + 1;
+        char file[128];
+
+        (void) snprintf(file, sizeof file, "%s/%s", directory, strcmp(name, "source") == 0 ? "device0" : name);
+        *fdp = RET_NERRNO(open(file, wanted_flags | O_CLOEXEC));
+        return 0;
+}
+
+int __wrap_fuse_service_send_goodbye(struct fuse_service *sf, int error) {
+        return 0;
+}
+
+void __wrap_fuse_service_destroy(struct fuse_service **sfp) {
+        *sfp = NULL;
+}
+
+int __wrap_fuse_service_exit(int ret) {
+        return ret;
+}
+
+int __wrap_fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_args *args, const struct fuse_lowlevel_ops *lowlevel,
+                         size_t size, const struct fused_map_operations *operations, const struct fused_map_config *config, void *userdata) {
+        return __real_fused_map_new(ret, NULL, args, lowlevel, size, operations, config, userdata);
+}
+
+int __wrap_fused_map_run(struct fused_map *map, struct fuse_cmdline_opts *opts) {
+        char path[32];
+
+        map->kernel_calls = &model_calls;
+        map->kernel_userdata = &model;
+        for (uint32_t i = 0; i < map->n_devices; i++)
+                map->devices[i].is_block = true;
+        (void) snprintf(path, sizeof path, "/dev/fd/%d", model.server_fd);
+        assert_int_equal(fuse_session_mount(fused_map_session(map), path), 0);
+        return fused_map_serve(map);
+}
+
+/* ---- one file ------------------------------------------------------------------------------------------------------- */
+
+static void check_bytes(unsigned i, uint64_t pos, uint64_t size) {
+        static uint8_t back[FILE_MAX];
+        uint64_t at = 0;
+        int r = size > 0 ? model_read(&model, inodes[i], pos, size, back, random_below(2)) : 0;
+
+        while (r >= 0 && at < size && back[at] == twins[i].bytes[pos + at])
+                at++;
+        if (r < 0 || at < size)
+                fail_msg("%s: file%u, step %u: reading %llu at %llu: error %d, first difference at %llu: %#x for %#x", kind->name, i, step_number,
+                         (unsigned long long) size, (unsigned long long) pos, r, (unsigned long long) (pos + at), back[at],
+                         twins[i].bytes[pos + at]);
+}
+
+/* As FIEMAP and SEEK_HOLE go through a file: where nothing is said to be, nothing has been written. */
+static void check_report(unsigned i) {
+        struct fused_mapping from, to;
+        uint64_t end;
+
+        for (uint64_t pos = 0; inodes[i]->iomap && pos < twins[i].size; pos = end) {
+                assert_int_equal(model_map(&model, inodes[i], pos, twins[i].size - pos, FUSED_MAPPING_OP_REPORT, &from, &to), 0);
+                end = MIN_OF(from.offset + from.length, twins[i].size);
+                for (uint64_t at = pos; from.type != FUSED_MAPPING_MAPPED && at < end; at++)
+                        if (twins[i].bytes[at] != 0)
+                                fail_msg("%s: file%u, step %u: type %u with data at %llu", kind->name, i, step_number, (unsigned) from.type,
+                                         (unsigned long long) at);
+        }
+}
+
+static const char *name_of(unsigned i) {
+        static char name[16];
+
+        (void) snprintf(name, sizeof name, "file%u", i);
+        return name;
+}
+
+static bool no_room(unsigned i, int r) {
+        if (!kind->is_cramped || r != -ENOSPC) {
+                assert_int_equal(r, 0);
+                return false;
+        }
+        n_cramped++;
+        if (inodes[i]->iomap)
+                inodes[i]->size = twins[i].size;
+        else { /* the user engine asks part by part, and the first ones are written */
+                assert_int_equal(model_truncate(&model, inodes[i], 0), 0);
+                memset(twins[i].bytes, 0, FILE_MAX);
+                twins[i].size = 0;
+        }
+        return true;
+}
+
+static void step_write(unsigned i) {
+        const bool aligned = random_below(2);
+        static uint8_t data[BLOCK * 7];
+        Twin *twin = &twins[i];
+        uint64_t pos = random_below(6) == 0 ? twin->size : random_below(FILE_MAX), size = 1 + random_below(BLOCK * 6);
+
+        if (aligned) {
+                pos = pos / BLOCK * BLOCK;
+                size = ALIGN_TO(size, (uint64_t) BLOCK);
+        }
+        if (pos + size > FILE_MAX)
+                return;
+        for (uint64_t k = 0; k < size; k++)
+                data[k] = (uint8_t) (1 + random_below(255));
+        int r = model_write(&model, inodes[i], pos, size, data, aligned && random_below(2));
+        if (no_room(i, r))
+                return;
+        n_written++;
+        memcpy(twin->bytes + pos, data, size);
+        twin->size = MAX_OF(twin->size, pos + size);
+}
+
+static void step_truncate(unsigned i) {
+        const uint64_t how = random_below(4), size = how == 0 ? 0 : how == 1 ? random_below(FILE_MAX) : twins[i].size - random_below(twins[i].size);
+
+        if (no_room(i, model_truncate(&model, inodes[i], size)))
+                return;
+        if (size < twins[i].size)
+                memset(twins[i].bytes + size, 0, twins[i].size - size);
+        twins[i].size = size;
+}
+
+static void step_fallocate(unsigned i) {
+        static const uint32_t modes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                         FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
+        const uint32_t mode = modes[random_below(ELEMENTSOF(modes))];
+        const uint64_t pos = random_below(FILE_MAX - BLOCK * 6), size = 1 + random_below(BLOCK * 6);
+        int r = model_fallocate(&model, inodes[i], mode, pos, size);
+
+        if (!kind->allocates) {
+                assert_true(r == -ENOSYS || r == -EOPNOTSUPP);
+                return;
+        }
+        assert_int_equal(r, 0);
+        if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+                memset(twins[i].bytes + pos, 0, size);
+        if (!(mode & FALLOC_FL_KEEP_SIZE))
+                twins[i].size = MAX_OF(twins[i].size, pos + size);
+}
+
+static void forget(unsigned i) {
+        model_forget(&model, inodes[i]);
+        inodes[i] = NULL;
+}
+
+static void step_unlink(unsigned i) {
+        const bool first = random_below(2);
+
+        if (first && kind->unlinks_open) {
+                assert_int_equal(model_unlink(&model, name_of(i)), 0);
+                step_write(i);
+                check_bytes(i, 0, twins[i].size);
+        } else if (first)
+                assert_int_equal(model_unlink(&model, name_of(i)), -EBUSY);
+        assert_int_equal(model_release(&model, inodes[i]), 0);
+        if (!first || !kind->unlinks_open)
+                assert_int_equal(model_unlink(&model, name_of(i)), 0);
+        forget(i);
+        twins[i] = (Twin){0};
+}
+
+/* The kernel may forget a file at any time, and finds it again as the server has recorded it. */
+static void step_again(unsigned i) {
+        assert_int_equal(model_release(&model, inodes[i]), 0);
+        if (random_below(2)) {
+                forget(i);
+                inodes[i] = model_lookup(&model, name_of(i));
+                assert_int_equal(inodes[i]->size, twins[i].size);
+        }
+        assert_int_equal(model_open(&model, inodes[i], kind->read_only ? O_RDONLY : O_RDWR), 0);
+        check_report(i);
+}
+
+static void step(void) {
+        const unsigned i = (unsigned) random_below(FILES);
+        const uint64_t what = random_below(32), pos = random_below(twins[i].size);
+
+        if (!twins[i].exists) {
+                inodes[i] = model_create(&model, name_of(i));
+                twins[i].exists = true;
+        } else if (kind->read_only ? what < 4 : what == 0)
+                step_again(i);
+        else if (kind->read_only || what > 22)
+                check_bytes(i, pos, random_below(twins[i].size - pos + 1));
+        else if (what < 12)
+                step_write(i);
+        else if (what < 16)
+                step_truncate(i);
+        else if (what < 21)
+                step_fallocate(i);
+        else if (what == 21)
+                assert_int_equal(model_fsync(&model, inodes[i]), 0);
+        else
+                step_unlink(i);
+}
+
+/* ---- one mount ------------------------------------------------------------------------------------------------------ */
+
+static void *serve(void *userdata) {
+        static char *argv[] = {(char *) "server", (char *) "/slots/source", (char *) "/mnt", NULL};
+
+        return (void *) (intptr_t) server_main(ELEMENTSOF(argv) - 1, argv);
+}
+
+static const ModelConfig columns[] = {
+        {.column = MODEL_R7, .minor = IOMAP_MINOR, .offers = true, .config_flags = 0x7f},
+        {.column = MODEL_RN, .minor = IOMAP_MINOR, .offers = true, .config_flags = 0x7f},
+        {.minor = 46, .offers = true}, /* no fuse-iomap: the user engine */
+        {.column = MODEL_RN, .minor = IOMAP_MINOR, .offers = true, .config_flags = 0x7f, .cache_bytes = 256, .notify_by_socket = true},
+};
+
+static unsigned column_number;
+
+static void find_files(bool iomap) {
+        for (unsigned i = 0; i < FILES; i++) {
+                if (!twins[i].exists)
+                        continue;
+                inodes[i] = model_lookup(&model, name_of(i));
+                assert_int_equal(inodes[i]->iomap, iomap);
+                assert_int_equal(inodes[i]->size, twins[i].size);
+                assert_int_equal(model_open(&model, inodes[i], kind->read_only ? O_RDONLY : O_RDWR), 0);
+                check_bytes(i, 0, twins[i].size);
+                check_report(i);
+        }
+}
+
+/* An empty file where another has grown to: what is recorded of the two is still sound. */
+static void grow_over(void) {
+        static uint8_t data[BLOCK * 40];
+        ModelInode *grows = model_create(&model, "grows"), *emptied = model_create(&model, "emptied");
+
+        assert_int_equal(model_write(&model, grows, 0, BLOCK, data, false), 0);
+        assert_int_equal(model_write(&model, emptied, 0, BLOCK, data, false), 0);
+        assert_int_equal(model_truncate(&model, emptied, 0), 0);
+        assert_int_equal(model_write(&model, grows, 0, sizeof data, data, false), 0);
+        assert_int_equal(model_release(&model, emptied), 0);
+        assert_int_equal(model_release(&model, grows), 0);
+}
+
+static void run_mount(void **state) {
+        const char *wanted = getenv("KERNEL_SERVERS_STEPS"); /* more of them by hand */
+        const unsigned n_steps = wanted ? (unsigned) strtoul(wanted, NULL, 10) : 400;
+        const ModelConfig *config = &columns[column_number];
+        const bool iomap = config->minor == IOMAP_MINOR;
+        pthread_t thread;
+        void *result;
+
+        model_init(&model, config);
+        model_send_init(&model);
+        assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
+        assert_int_equal(model_start(&model), 0);
+        find_files(iomap);
+        if (!kind->read_only && column_number == 0)
+                grow_over();
+        for (step_number = 0; step_number < n_steps; step_number++)
+                step();
+        for (unsigned i = 0; i < FILES; i++) {
+                if (!twins[i].exists)
+                        continue;
+                check_bytes(i, 0, twins[i].size);
+                check_report(i);
+                assert_int_equal(model_release(&model, inodes[i]), 0);
+        }
+        assert_int_equal(model.n_data > 0, !iomap); /* on the kernel engine no byte goes through the server */
+        assert_int_equal(model.n_begin + model.n_upsert > 0, iomap);
+        assert_true(kind->read_only || n_written > n_steps / 8);
+        printf("%u writes, %u had no room\n", n_written, n_cramped);
+        assert_int_equal(model.notify_result, 0);
+        model_stop(&model);
+        assert_int_equal(pthread_join(thread, &result), 0);
+        assert_int_equal((int) (intptr_t) result, 0);
+        model_done(&model);
+}
+
+/* ---- all of them ---------------------------------------------------------------------------------------------------- */
+
+static int run_command(const char *format) {
+        char command[512];
+
+        (void) snprintf(command, sizeof command, format, directory);
+        return system(command);
+}
+
+static void make_twins(void) {
+        char path[96];
+
+        for (unsigned i = 0; i < FILES; i++) {
+                twins[i] = (Twin){0};
+                (void) snprintf(path, sizeof path, "%s/twin%u", directory, i);
+                FILE *file = fopen(path, "we");
+                assert_non_null(file);
+                if (kind->read_only) {
+                        twins[i].exists = true;
+                        twins[i].size = i == 0 ? 0 : i == 1 ? 100 : 1 + random_below(FILE_MAX);
+                        for (uint64_t k = 0; k < twins[i].size; k++) /* with holes */
+                                twins[i].bytes[k] = (uint8_t) (k / (BLOCK * 3) % 3 == 1 ? 0 : 1 + random_below(255));
+                }
+                assert_int_equal(fwrite(twins[i].bytes, 1, twins[i].size, file), twins[i].size);
+                assert_int_equal(fclose(file), 0);
+        }
+}
+
+static int run_round(unsigned round) {
+        static const struct CMUnitTest mount[] = {cmocka_unit_test(run_mount)};
+        int failed = 0;
+
+        (void) snprintf(directory, sizeof directory, "/tmp/kernel-servers-XXXXXX");
+        if (!mkdtemp(directory))
+                return 1;
+        make_twins();
+        failed = run_command(kind->make[round]) != 0;
+        for (column_number = 0; column_number < ELEMENTSOF(columns) && !failed; column_number++) {
+                int status;
+                seed = round * 10 + column_number + 1;
+                (void) fflush(NULL);
+                pid_t pid = fork();
+                if (pid == 0)
+                        exit(cmocka_run_group_tests_name(kind->name, mount, NULL, NULL));
+                failed = pid < 0 || waitpid(pid, &status, 0) != pid || status != 0;
+                if (!failed && run_command(kind->check) != 0) {
+                        fprintf(stderr, "%s: what is left after column %u is damaged\n", kind->name, column_number);
+                        failed = 1;
+                }
+        }
+        (void) run_command(failed && getenv("KERNEL_SERVERS_KEEP") ? "echo kept: %s" : "rm -r %s");
+        return failed;
+}
+
+int main(void) {
+        int failed = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
+                if (strcmp(kinds[i].name, SERVER) == 0)
+                        kind = &kinds[i];
+        twins = mmap(NULL, FILES * sizeof *twins, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (!kind || twins == MAP_FAILED)
+                return 1;
+        for (unsigned round = 0; round < ELEMENTSOF(kind->make) && !failed; round++)
+                failed = run_round(round);
+        return failed;
+}
