@@ -205,7 +205,7 @@ char _license[] SEC("license") = "GPL";
 struct fuse_inode {
         uint64_t nodeid;
 } __attribute__((preserve_access_index));
-struct fuse_bpf_inode;
+struct fuse_bpf_inode {}; /* the kernel's is empty, too; one that is only declared is another type to libbpf */
 struct fuse_iomap_begin_out {
         struct fused_mapping read, write;
 };

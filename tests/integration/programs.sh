@@ -72,6 +72,17 @@ id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=missing,attach)
 fusectl status "$id" | grep -q 'one-file: attach: No such file' || fail "nothing is loaded, but: $(fusectl status "$id")"
 fusectl umount "$T/mnt"
 
+say "a kernel that says it has fuse-iomap, and does not take the form: the log says why, and it is as before"
+"$BUILD/bpf/test-program-forms" --write b5 "$T/btf"
+mount --bind "$T/btf" /sys/kernel/btf/vmlinux
+id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=linear,attach)
+umount /sys/kernel/btf/vmlinux
+grep -q 'the kernel cannot run program linear by itself: form b5: ' "$T/fused.log" || fail "the log does not say that it was tried"
+fusectl status "$id" | grep -q 'one-file: attach: Operation not supported' || fail "$(fusectl status "$id")"
+cmp "$T/mnt/data" "$T/image" || fail "it does not read as the image"
+[ "$(mapping_of "$id" answered-by-program)" -gt 10 ] || fail "the program was not asked: $(fusectl status "$id")"
+fusectl umount "$T/mnt"
+
 say "a type that lists none has no bpf(2) at all; one that is not listed is not there"
 use_type one-file LISTED= plain-file
 fusectl_reload
