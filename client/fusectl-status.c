@@ -47,6 +47,19 @@ static const char *format_engine(json_object *row, char *buffer, size_t size) {
         return buffer;
 }
 
+static const char *format_program(json_object *row, char *buffer, size_t size) {
+        const char *name = text_of(row, "program");
+        json_object *in_kernel;
+        bool runs_it = json_object_object_get_ex(row, "program-in-kernel", &in_kernel) && json_object_get_boolean(in_kernel);
+        uint64_t bytes = number_of(row, "program-memory");
+
+        if (bytes == 0 && !*name)
+                return "";
+        (void) snprintf(buffer, size, "%s%s, tables of %llu MiB", *name ? name : "not known any more", runs_it ? ", run by the kernel" : "",
+                        (unsigned long long) bytes >> 20);
+        return buffer;
+}
+
 static unsigned long long mapping_number(json_object *row, const char *key) {
         json_object *mapping;
 
@@ -119,7 +132,7 @@ int command_status(Context *context, int argc, char **argv) {
                 {"kernel mount id", "kernel-mount-id"},
                 {"descriptors", "fds"},
                 {"engine", "engine", format_engine},
-                {"program", "program"},
+                {"program", "program", format_program},
                 {"lookups", "mapping", format_lookups},
                 {"mapping cache", "mapping", format_cache},
                 {"backing files", "backing-files"},

@@ -314,6 +314,7 @@ static int adopt(Broker *broker, const KeptMount *kept) {
                 mount_release(mount);
                 return r;
         }
+        mount->record.program_bound = mount->link_fd >= 0; /* without the store it ended with the supervisor */
         mount->abort_fd = host_connection_open_abort(&broker->host, mount->record.connection, mount->fuse_fd);
         r = find_server(mount, kept);
         char number[24];

@@ -162,6 +162,7 @@ static void on_attached(const WorkerReport *report, int *fds, size_t n_fds, void
                 mount_channel_answer(mount, CHANNEL_PROGRAM_ATTACH, mount->program_channel_serial, 0, NULL, 0, NULL, 0, &r);
         if (r >= 0) {
                 mount->link_fd = TAKE_FD(fds[0]);
+                mount->record.program_bound = true;
                 mount->ops_fd = fd_close(mount->ops_fd); /* the link has it; it would not do for another one */
                 keep_if_live(mount);
                 log_debug("mount %llu: program %s is bound to its connection", (unsigned long long) mount->record.mount_id, mount->loaded_program);

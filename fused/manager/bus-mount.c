@@ -73,6 +73,8 @@ ENTRY_OF(detached, "b", (int) (v->record->flags & BROKER_CREATE_DETACHED))
 ENTRY_OF(uid, "u", v->record->uid)
 ENTRY_OF(gid, "u", v->record->gid)
 TEXT_OF(program, v->mount->program)
+ENTRY_OF(program_memory, "t", (uint64_t) v->record->program_mib << 20)
+ENTRY_OF(program_in_kernel, "b", (int) (v->record->program_bound != 0))
 TEXT_OF(server_options, v->record->server_options)
 ENTRY_OF(created, "t", v->record->created_usec)
 ENTRY_OF(live, "t", v->record->live_usec)
@@ -212,6 +214,8 @@ static const struct {
         {"engine", append_engine},
         {"engine-reason", append_engine_reason},
         {"program", append_program},
+        {"program-memory", append_program_memory},
+        {"program-in-kernel", append_program_in_kernel},
         {"mapping", append_mapping},
         {"backing-files", append_backing_files},
         {"last-event", append_last_event},

@@ -146,6 +146,8 @@ static void on_answered(void *userdata, const BrokerReply *reply, int *fds, size
                 say_quota(mount);
         if (mount->channel_command == CHANNEL_PROGRAM && reply->error >= 0)
                 memcpy(mount->program, mount->asked_program, sizeof mount->program);
+        if (mount->channel_command == CHANNEL_PROGRAM_ATTACH && reply->error >= 0)
+                mount->record.program_bound = true;
         if (mount->channel)
                 channel_done(mount->channel, reply->error, row->answer, reply->value);
 }

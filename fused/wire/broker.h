@@ -186,7 +186,7 @@ typedef struct BrokerRecord {
         int32_t owner_pid;       /* what the mount ends with, in the broker's pid namespace, 0: nothing; for display only */
         uint32_t n_backings;     /* files registered with the kernel at the moment */
         uint32_t program_mib;    /* that tables of its mapping programs take */
-        uint32_t reserved;
+        uint32_t program_bound;  /* bool: the kernel runs one of them */
         char cgroup[128];        /* display: where limits are held, "" if nowhere */
         char source_name[BROKER_NAME_MAX];
         char mountpoint_name[BROKER_NAME_MAX];

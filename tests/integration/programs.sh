@@ -64,6 +64,7 @@ say "bound to the connection: not on a kernel without fuse-iomap, where the serv
 id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=linear,attach)
 cmp "$T/mnt/data" "$T/image" || fail "it does not read as the image"
 fusectl status "$id" | grep -q 'one-file: attach: Operation not supported' || fail "$(fusectl status "$id")"
+assert_equal "$(fusectl --json status "$id" | json "d['program-in-kernel']")" False
 fusectl status "$id" | grep -q 'one-file: attached linear' || fail "it has not gone on"
 assert_equal "$(fusectl --json status "$id" | json "d['program']")" linear
 [ "$(mapping_of "$id" answered-by-program)" -gt 10 ] || fail "the program was not asked: $(fusectl status "$id")"
@@ -140,6 +141,7 @@ mount_as $ALICE "$T/image1" "$T/a1"
 assert_equal "$(in_use $ALICE)" 71
 mount_as $ALICE "$T/image2" "$T/a2"
 assert_equal "$(in_use $ALICE)" 142
+fusectl status "$ID" | grep -q 'program: linear, tables of 7 MiB' || fail "$(fusectl status "$ID")"
 has_program || fail "the second has none: $(fusectl status "$ID")"
 mount_as $ALICE "$T/image3" "$T/a3"
 ! has_program || fail "the third has one"

@@ -223,12 +223,14 @@ static void test_attach(void **state) {
                 assert_int_equal(w->broker.request.attach.channel_serial, w->serial);
                 say(w, errors[i], 0);
                 assert_int_equal(answer(w), errors[i]);
+                assert_int_equal(mount_find(w->manager, id)->record.program_bound, 0);
         }
         ask(w, CHANNEL_PROGRAM_ATTACH, "");
         expect(w, BROKER_ATTACH);
         say(w, 0, 0);
         assert_int_equal(answer(w), 1);
         assert_int_equal(in_use(w), 0);
+        assert_int_equal(mount_find(w->manager, id)->record.program_bound, 1);
         mount_find(w->manager, id)->state = MOUNT_ENDING;
         ask(w, CHANNEL_PROGRAM_ATTACH, "");
         assert_int_equal(broker_next(&w->broker), 0);

@@ -208,6 +208,7 @@ static void test_attach(void **state) {
         assert_true(is_open(link));
         assert_false(is_open(ops)); /* the link has it */
         assert_true(n_kept > 0);
+        assert_true(mount.record.program_bound);
 
         refused_to_attach("", -EALREADY);
         assert_true(is_open(link));
