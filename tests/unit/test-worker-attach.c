@@ -36,6 +36,7 @@ static uint8_t elf[1 << 20];
 static size_t elf_size;
 static char name[16]; /* of what TCP would call it: another one for each process that runs this */
 static int mounted_fd = -EBADF;
+static pid_t waiting; /* a worker that waits for ever, whatever comes of its test */
 
 /* ---- loading, as fused-program ------------------------------------------------------------------------------------------ */
 
@@ -169,7 +170,7 @@ static void test_waits_confined(void **state) {
                 return;
         }
         int ops = load_ops(true);
-        pid = start_worker(fresh, ops, &fd);
+        waiting = pid = start_worker(fresh, ops, &fd);
         (void) snprintf(path, sizeof path, "/proc/%d/status", pid);
         for (unsigned i = 0; i < 300 && !strstr(text, "Seccomp:\t2"); i++) {
                 (void) usleep(10000);
@@ -187,6 +188,7 @@ static void test_waits_confined(void **state) {
         assert_false(is_available());
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_equal(waitpid(pid, &status, 0), pid); /* or the test's time is up */
+        waiting = 0;
         assert_false(is_available());
         (void) close(fd);
         (void) close(ops);
@@ -212,6 +214,10 @@ static int set_up(void **state) {
 }
 
 static int tear_down(void **state) {
+        if (waiting > 0) { /* not reaped: the number is its own */
+                (void) kill(waiting, SIGKILL);
+                (void) waitpid(waiting, NULL, 0);
+        }
         (void) umount2(directory, MNT_DETACH);
         mounted_fd = fd_close(mounted_fd);
         (void) rmdir(directory);
