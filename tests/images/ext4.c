@@ -35,7 +35,8 @@ void image_make(Image *ret) {
         char directory[64], path[80];
 
         image_directory(directory);
-        image_run("cd %s && mkdir -p tree/dir/sub tree/many && seq 2000 >tree/dir/text && ln tree/dir/text tree/hard && ln -s dir/text tree/soft &&"
+        image_run("cd %s && mkdir -p tree/dir/sub tree/many && seq 2000 >tree/dir/text &&"
+                  " ln tree/dir/text tree/hard && ln -s dir/text tree/soft &&"
                   " ln -s \"$(printf 'long%%.0s' $(seq 40))\" tree/slow && mkfifo tree/pipe &&"
                   " for i in $(seq 70); do : >tree/many/a-name-that-is-long-enough-to-fill-blocks-$i; done &&"
                   " for i in $(seq 30); do printf x | dd of=tree/dir/islands bs=1024 seek=$((i * 5)) conv=notrunc status=none; done &&"

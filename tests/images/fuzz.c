@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (size < 1)
                 return 0;
         for (unsigned i = 0; i < image.n; i++)
-                if (ftruncate(image.fds[i], (off_t) image.sizes[i]) < 0 || pwrite(image.fds[i], copies[i], image.sizes[i], 0) != (ssize_t) image.sizes[i])
+                if (ftruncate(image.fds[i], (off_t) image.sizes[i]) < 0 ||
+                    pwrite(image.fds[i], copies[i], image.sizes[i], 0) != (ssize_t) image.sizes[i])
                         abort();
         for (unsigned i = 0; i < PATCHES_MAX && at + 5 < size; i++) {
                 uint32_t offset;

@@ -19,9 +19,12 @@ void image_make(Image *ret) {
         char directory[64];
 
         image_directory(directory);
-        image_run("cd %s && mkdir -p tree/a/b tree/empty && for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c $((i * 3000)) /dev/zero | tr '\\0' $i >tree/a/f$i; done"
-                  " && ln tree/a/f3 tree/a/b/hard && ln -s ../a/f1 tree/a/b/soft && mkfifo tree/pipe && truncate -s 1M tree/a/sparse && echo end >>tree/a/sparse"
-                  " && (setfattr -n user.one -v 1 tree/a/f1 2>/dev/null || true) && truncate -s 1M image && " PACK_TOOL " tree image >/dev/null 2>&1", directory);
+        image_run("cd %s && mkdir -p tree/a/b tree/empty &&"
+                  " for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c $((i * 3000)) /dev/zero | tr '\\0' $i >tree/a/f$i; done &&"
+                  " ln tree/a/f3 tree/a/b/hard && ln -s ../a/f1 tree/a/b/soft && mkfifo tree/pipe &&"
+                  " truncate -s 1M tree/a/sparse && echo end >>tree/a/sparse &&"
+                  " (setfattr -n user.one -v 1 tree/a/f1 2>/dev/null || true) &&"
+                  " truncate -s 1M image && " PACK_TOOL " tree image >/dev/null 2>&1", directory);
         char path[80];
         (void) snprintf(path, sizeof path, "%s/image", directory);
         ret->n = 1;
