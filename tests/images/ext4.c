@@ -41,7 +41,8 @@ void image_make(Image *ret) {
                   " for i in $(seq 70); do : >tree/many/a-name-that-is-long-enough-to-fill-blocks-$i; done &&"
                   " for i in $(seq 30); do printf x | dd of=tree/dir/islands bs=1024 seek=$((i * 5)) conv=notrunc status=none; done &&"
                   " (setfattr -n user.large -v \"$(printf 'v%%.0s' $(seq 400))\" tree/dir/text 2>/dev/null || true) &&"
-                  " mke2fs -q -F -t ext4 -b 1024 -N 160 -O ^metadata_csum,^has_journal,^resize_inode,^64bit -d tree image 2M >/dev/null 2>&1", directory);
+                  " mke2fs -q -F -t ext4 -b 1024 -N 160 -O ^metadata_csum,^has_journal,^resize_inode,^64bit -d tree image 2M >/dev/null"
+                  " 2>&1", directory);
         (void) snprintf(path, sizeof path, "%s/image", directory);
         ret->n = 1;
         ret->fds[0] = image_load(path, &ret->sizes[0]);
