@@ -52,7 +52,7 @@ struct fused_map_ioend {
 };
 
 enum {
-        FUSED_KILL_SET_ID = 1 << 0,     /* clear set-user-id; and set-group-id where the group may execute, or uid is not 0 and gid not the file's */
+        FUSED_KILL_SET_ID = 1 << 0,     /* clear the bits that fused_kill_set_id() says */
         FUSED_KILL_CAPABILITY = 1 << 1, /* remove the attribute security.capability */
 };
 
@@ -175,6 +175,10 @@ FUSE_SERVICE_API int fused_program_files_init(struct fused_program_files *files,
 FUSE_SERVICE_API int fused_program_files_put(struct fused_program_files *files, const void *entry);
 /* When this has returned, what belonged to the file in other tables may be used again. Not there is fine. */
 FUSE_SERVICE_API void fused_program_files_remove(struct fused_program_files *files, uint64_t nodeid);
+
+/* For FUSED_KILL_SET_ID: which bits of a file's mode go when uid, gid change it: set-user-id; and set-group-id where the group may execute, or
+ * uid is not 0 and gid not file_gid (as in the kernel, setattr_should_drop_suidgid() in fs/attr.c, which also knows further groups). */
+FUSE_SERVICE_API uint32_t fused_kill_set_id(uint32_t mode, gid_t file_gid, uid_t uid, gid_t gid);
 
 /* ---- facts ------------------------------------------------------------------------------------------------------------ */
 

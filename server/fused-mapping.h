@@ -96,10 +96,12 @@ enum fused_program_verdict {
         FUSED_PROGRAM_HANDLED = 1,
 };
 
+/* What the FUSE device is called in the process that binds a struct_ops form to its connection. */
+#define FUSED_PROGRAM_LINK_FD 3
+
 /* What a program's `sample` form is called with: it fills the program's tables for one made-up file on the devices given, so
  * that the supervisor can try the program before anybody depends on it. 96 bytes. */
 #define FUSED_PROGRAM_DEVICES_MAX 8
-#define FUSED_PROGRAM_LINK_FD 3 /* what the FUSE device is called in the process that binds a struct_ops form to it */
 struct fused_sample_call {
         uint64_t nodeid;    /* of the made-up file */
         uint64_t seed;      /* another layout for each */

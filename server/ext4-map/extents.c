@@ -6,7 +6,7 @@
 #define WRITTEN_MAX 32768U  /* blocks of one extent */
 #define UNWRITTEN_MAX 32767U
 #define PREFETCH 256        /* extents of one leaf that are told of at once */
-#define RUNS_MAX 256U /* of free blocks, that a search looks at */
+#define RUNS_MAX 256U       /* of free blocks, that a search looks at */
 
 typedef struct ext2fs_extent Extent;
 
@@ -193,9 +193,8 @@ static int put(Volume *volume, ext2_ino_t ino, ext2_extent_handle_t handle, Exte
 typedef struct Search {
         ext2fs_block_bitmap bitmap;
         uint64_t wanted;
-        Range best;      /* the longest so far */
-        uint64_t n_best;
-        unsigned n_runs; /* that may still be looked at */
+        uint64_t first, n; /* the longest so far */
+        unsigned n_runs;   /* that may still be looked at */
 } Search;
 
 /* Runs of free blocks from first to last. True: one is long enough, or enough have been seen. */
@@ -205,11 +204,11 @@ static bool search_free(Search *search, uint64_t first, uint64_t last) {
         while (first <= last && ext2fs_find_first_zero_block_bitmap2(search->bitmap, first, last, &start) == 0) {
                 if (ext2fs_find_first_set_block_bitmap2(search->bitmap, start, last, &end) != 0)
                         end = last + 1;
-                if (end - start > search->n_best) {
-                        search->n_best = end - start;
-                        search->best = (Range){start, end - 1};
+                if (end - start > search->n) {
+                        search->first = start;
+                        search->n = end - start;
                 }
-                if (search->n_best >= search->wanted || --search->n_runs == 0)
+                if (search->n >= search->wanted || --search->n_runs == 0)
                         return true;
                 first = end;
         }
@@ -231,10 +230,10 @@ static int allocate(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block
                 goal = first;
         if (!search_free(&search, goal, last) && goal > first)
                 (void) search_free(&search, first, goal - 1);
-        if (search.n_best == 0)
+        if (search.n == 0)
                 return -ENOSPC;
-        *ret = search.best.first;
-        *ret_n = MIN_OF(search.n_best, search.wanted);
+        *ret = search.first;
+        *ret_n = MIN_OF(search.n, search.wanted);
         return zones_check(volume, ino, *ret, *ret_n);
 }
 

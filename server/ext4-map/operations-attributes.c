@@ -255,13 +255,9 @@ static void on_modified(void *userdata, uint64_t nodeid) {
 }
 
 static int kill_set_id(Volume *volume, ext2_ino_t ino, Inode *inode, uid_t uid, gid_t gid) {
-        uint16_t kill = 0;
+        const uint32_t kill = fused_kill_set_id(inode->i_mode, inode_group(inode), uid, gid);
         int r;
 
-        if (inode->i_mode & S_ISUID)
-                kill |= S_ISUID;
-        if (inode->i_mode & S_ISGID && (inode->i_mode & S_IXGRP || (uid != 0 && gid != inode_group(inode))))
-                kill |= S_ISGID;
         if (!kill)
                 return 0;
         inode->i_mode &= (uint16_t) ~kill;

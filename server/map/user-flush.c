@@ -22,7 +22,7 @@ bool user_may_flush(const struct fused_map *map) {
         return map->statistics->n_threads >= 2;
 }
 
-static void flush_then(struct fused_map *map, SessionThread *thread, SessionThread *origin, struct fuse_in_header *header, size_t size,
+static void flush_then(struct fused_map *map, SessionThread *thread, SessionThread *origin, const struct fuse_in_header *header, size_t size,
                        UserFlushed *then) {
         const struct fuse_notify_inval_inode_out notice = {.ino = header->nodeid, .off = 0, .len = 0};
 
@@ -68,7 +68,7 @@ static bool defer(struct fused_map *map, SessionThread *thread, const struct fus
         return busy;
 }
 
-void user_after_flush(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, size_t size, UserFlushed *then) {
+void user_after_flush(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, size_t size, UserFlushed *then) {
         UserDeferred *deferred;
 
         if (defer(map, thread, header, size, then))

@@ -33,7 +33,8 @@ int user_read_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t
 }
 
 /* Reads from a multiple of the sector to one: direct I/O can do no less. */
-static void read_now(struct fused_map *map, SessionThread *thread, SessionThread *origin, struct fuse_in_header *header, size_t argument_size) {
+static void read_now(struct fused_map *map, SessionThread *thread, SessionThread *origin, const struct fuse_in_header *header,
+                     size_t argument_size) {
         const struct fuse_read_in *in = (const void *) (header + 1);
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         const uint64_t align = map->config.block_size < 4096 ? 512 : 4096;
@@ -61,7 +62,7 @@ static void read_now(struct fused_map *map, SessionThread *thread, SessionThread
                 map_count(&map->statistics->bytes_read, size);
 }
 
-void user_read(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, const struct fuse_read_in *in) {
+void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in) {
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         const bool writeback = !map->config.no_writeback && !map->config.read_only;
 

@@ -200,7 +200,7 @@ void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_
                 return session_pass(thread);
         if (map->config.read_only || in->offset + in->size < in->offset || in->offset + in->size > map->config.max_bytes)
                 r = map->config.read_only ? -EROFS : -EFBIG;
-        if (r >= 0 && user_write_kills(map, file, in))
+        if (r >= 0)
                 r = user_write_kill(map, thread, header, file, in);
         if (r >= 0) {
                 lock_for_write(file, in->offset, in->size, block_size);

@@ -131,7 +131,7 @@ static bool on_fallocate(struct fused_map *map, SessionThread *thread, const str
         if (r >= 0)
                 session_pass(thread);
         else
-                (void) session_reply(thread, header->unique, r, NULL, 0);
+                (void) refuse(thread, header, r);
         (void) pthread_rwlock_unlock(&file->io);
         return true;
 }
@@ -141,9 +141,7 @@ static bool on_fsync(struct fused_map *map, SessionThread *thread, const struct 
 
         for (uint32_t i = 0; i < map->n_devices && r >= 0; i++)
                 r = device_sync(&map->devices[i]);
-        if (r < 0)
-                (void) session_reply(thread, header->unique, r, NULL, 0);
-        return r < 0; /* the server goes on with its metadata */
+        return r < 0 && refuse(thread, header, r); /* else the server goes on with its metadata */
 }
 
 /* ---- LSEEK ---------------------------------------------------------------------------------------------------------- */
@@ -168,7 +166,7 @@ static int seek(struct fused_map *map, MapFile *file, uint64_t pos, bool for_dat
         return for_data ? -ENXIO : 0;
 }
 
-static void lseek_now(struct fused_map *map, SessionThread *thread, SessionThread *origin, struct fuse_in_header *header, size_t size) {
+static void lseek_now(struct fused_map *map, SessionThread *thread, SessionThread *origin, const struct fuse_in_header *header, size_t size) {
         const struct fuse_lseek_in *in = (const void *) (header + 1);
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         struct fuse_lseek_out out = {0};
@@ -187,7 +185,6 @@ static void lseek_now(struct fused_map *map, SessionThread *thread, SessionThrea
  * calls everything data, by the size that only it knows. */
 static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         const struct fuse_lseek_in *in = argument;
-        struct fuse_in_header *request = (struct fuse_in_header *) (uintptr_t) header;
 
         if (size < sizeof *in || (in->whence != SEEK_DATA && in->whence != SEEK_HOLE))
                 return false;
@@ -195,11 +192,11 @@ static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct 
         if (!file)
                 return false;
         if (map->config.no_writeback || map->config.read_only)
-                lseek_now(map, thread, thread, request, size);
+                lseek_now(map, thread, thread, header, size);
         else if (user_may_flush(map))
-                user_after_flush(map, thread, request, sizeof *in, lseek_now);
+                user_after_flush(map, thread, header, sizeof *in, lseek_now);
         else
-                (void) session_reply(thread, header->unique, -ENOSYS, NULL, 0);
+                return refuse(thread, header, -ENOSYS);
         return true;
 }
 
@@ -220,7 +217,7 @@ static bool on_forget(struct fused_map *map, SessionThread *thread, const struct
 static bool on_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         if (size < sizeof(struct fuse_read_in))
                 return false;
-        user_read(map, thread, (struct fuse_in_header *) (uintptr_t) header, argument);
+        user_read(map, thread, header, argument);
         return true;
 }
 

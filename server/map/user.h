@@ -48,17 +48,17 @@ void batch_free(void *slot);
 void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
 /* Does then() when the kernel has written back what it caches of the file: now, or later in another thread. thread: the one that runs; origin:
  * the one whose request it is. size: bytes after header, at most 80. */
-typedef void UserFlushed(struct fused_map *map, SessionThread *thread, SessionThread *origin, struct fuse_in_header *header, size_t size);
-void user_after_flush(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, size_t size, UserFlushed *then);
+typedef void UserFlushed(struct fused_map *map, SessionThread *thread, SessionThread *origin, const struct fuse_in_header *header, size_t size);
+void user_after_flush(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, size_t size, UserFlushed *then);
 bool user_may_flush(const struct fused_map *map); /* false: there is no other thread that could take what the kernel writes */
 
-void user_read(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, const struct fuse_read_in *in);
+void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in);
 void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_write_in *in, uint8_t *data);
 /* After a write past the kernel's write-back cache. */
 void user_modified(struct fused_map *map, MapFile *file);
 /* Has the server take privileges from a file, if it is for that; how: FUSED_KILL_*. 0 or negative errno. */
 int user_kill_privileges(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, unsigned how) _must_check_;
-bool user_write_kills(struct fused_map *map, MapFile *file, const struct fuse_write_in *in); /* has this WRITE something to take away? */
+bool user_write_kills(const struct fused_map *map, MapFile *file, const struct fuse_write_in *in); /* has this WRITE something to take away? */
 int user_write_kill(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, MapFile *file,
                     const struct fuse_write_in *in) _must_check_;
 int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) _must_check_;

@@ -137,14 +137,14 @@ int session_add_clone(Session *session, int fd) {
 
 /* ---- requests ------------------------------------------------------------------------------------------------------- */
 
-void session_pass_request(SessionThread *thread, struct fuse_in_header *header, size_t size) {
-        struct fuse_buf buffer = {.size = sizeof *header + size, .mem = header};
+void session_pass_request(SessionThread *thread, const struct fuse_in_header *header, size_t size) {
+        struct fuse_buf buffer = {.size = sizeof *header + size, .mem = (void *) (uintptr_t) header};
 
         fuse_session_process_buf(thread->fuse, &buffer);
 }
 
 void session_pass(SessionThread *thread) {
-        session_pass_request(thread, (void *) thread->request, thread->request_size - sizeof(struct fuse_in_header));
+        session_pass_request(thread, (const void *) thread->request, thread->request_size - sizeof(struct fuse_in_header));
 }
 
 int session_reply(SessionThread *thread, uint64_t unique, int error, const struct iovec *data, size_t n_data) {

@@ -63,7 +63,7 @@ unsigned session_n_threads(const Session *session);
 /* Lets libfuse do the request at hand, now. */
 void session_pass(SessionThread *thread);
 /* Lets it do a request that this thread has read, from any thread. size: bytes after the header. */
-void session_pass_request(SessionThread *thread, struct fuse_in_header *header, size_t size);
+void session_pass_request(SessionThread *thread, const struct fuse_in_header *header, size_t size);
 /* Answers, from any thread. error: 0 or negative errno. Vectors' bytes follow the header. Returns 0 or negative errno (-ENOENT: interrupted). */
 int session_reply(SessionThread *thread, uint64_t unique, int error, const struct iovec *data, size_t n_data);
 /* A notification: error of the header is its code. */

@@ -354,7 +354,7 @@ static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid
         (void) pthread_mutex_lock(&own.lock);
         StripeFile *file = file_of(nodeid);
         if (file && how & FUSED_KILL_SET_ID)
-                kill = file->mode & (S_ISUID | (file->mode & S_IXGRP || (uid != 0 && gid != file->gid) ? S_ISGID : 0));
+                kill = fused_kill_set_id(file->mode, file->gid, uid, gid);
         if (kill) {
                 file->mode &= ~kill;
                 own.dirty = true;

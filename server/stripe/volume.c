@@ -64,12 +64,12 @@ static const char *check_member(const StripeMember *m, const StripeMember *first
         return NULL;
 }
 
-/* Everything that the table says is checked once, here: names, rows within the volume that no two files share, sizes within the rows. */
 /* A file that is empty keeps the place it had, where another may be by now. */
 static bool overlap(const StripeFile *a, const StripeFile *b) {
         return a->n_rows > 0 && b->n_rows > 0 && a->first < b->first + b->n_rows && b->first < a->first + a->n_rows;
 }
 
+/* Everything that the table says is checked once, here: names, rows within the volume that no two files share, sizes within the rows. */
 static bool table_is_sound(const StripeVolume *volume, const StripeTable *table) {
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
                 const StripeFile *file = &table->files[i];
