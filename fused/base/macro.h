@@ -56,3 +56,8 @@ static inline void freep(void *p) {
 
 /* The length of a struct that is followed by nothing: used to check exact packet sizes. */
 #define ALIGN_TO(x, a) (((x) + (a) -1) / (a) * (a))
+
+/* What counts against limits in MiB: part of one is one. Small enough that two of them can be added. */
+static inline uint32_t mib_of(uint64_t bytes) {
+        return (uint32_t) MIN_OF((bytes + (1 << 20) - 1) >> 20, (uint64_t) UINT32_MAX / 2);
+}

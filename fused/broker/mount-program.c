@@ -32,16 +32,21 @@ static void answer(Mount *mount, int error) {
         mount->program_asked = false;
 }
 
-static void expect_answer(Mount *mount, const BrokerRequest *request, ChannelCommand command, uint64_t channel_serial) {
+static void keep_if_live(Mount *mount) {
+        if (mount->state == MOUNT_LIVE)
+                keep_mount(mount);
+}
+
+/* result: whether a worker is under way, which will answer; else that is why not, and an earlier request may be waiting still. */
+static void started(Mount *mount, const BrokerRequest *request, ChannelCommand command, uint64_t channel_serial, int result) {
+        BrokerReply refusal = {.error = result, .value = mount->record.program_mib};
+
+        if (result < 0)
+                return manager_reply(mount->broker, request, &refusal, NULL, 0);
         mount->program_command = command;
         mount->program_serial = request->serial;
         mount->program_channel_serial = channel_serial;
         mount->program_asked = true;
-}
-
-static void keep_if_live(Mount *mount) {
-        if (mount->state == MOUNT_LIVE)
-                keep_mount(mount);
 }
 
 /* ---- loading -------------------------------------------------------------------------------------------------------- */
@@ -131,22 +136,11 @@ static int start_load(Mount *mount, const BrokerProgram *wanted) {
         return worker_link_new(mount->broker, &job, PROGRAM_USEC, on_loaded, mount, &mount->worker_program);
 }
 
-static void refuse(Mount *mount, const BrokerRequest *request, int error) {
-        BrokerReply reply = {.error = error, .value = mount->record.program_mib};
-
-        manager_reply(mount->broker, request, &reply, NULL, 0);
-}
-
 /* Safe: what is loaded is listed by the policy for this type, by digest or signature, and vetted by an unprivileged process but
  * for the right to load; the server's words are a name of that list, names of tables, and numbers within the program's limit of
  * memory. One at a time for a mount. */
 void mount_program(Mount *mount, const BrokerRequest *request) {
-        int r;
-
-        r = start_load(mount, &request->program);
-        if (r < 0)
-                return refuse(mount, request, r);
-        expect_answer(mount, request, CHANNEL_PROGRAM, request->program.channel_serial);
+        started(mount, request, CHANNEL_PROGRAM, request->program.channel_serial, start_load(mount, &request->program));
 }
 
 /* ---- binding -------------------------------------------------------------------------------------------------------- */
@@ -198,12 +192,7 @@ static int start_attach(Mount *mount, const BrokerAttach *wanted) {
 /* Safe: what is bound was loaded for this mount by the rules above, and the worker has no other FUSE device than this mount's. A program
  * can name devices only that are registered with the connection, and the kernel checks what it says. */
 void mount_program_attach(Mount *mount, const BrokerRequest *request) {
-        int r;
-
-        r = start_attach(mount, &request->attach);
-        if (r < 0)
-                return refuse(mount, request, r);
-        expect_answer(mount, request, CHANNEL_PROGRAM_ATTACH, request->attach.channel_serial);
+        started(mount, request, CHANNEL_PROGRAM_ATTACH, request->attach.channel_serial, start_attach(mount, &request->attach));
 }
 
 /* With the mount; the kernel waits for what is under way in the program, which is short. */

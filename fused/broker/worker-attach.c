@@ -17,23 +17,11 @@
 
 #define CLEAR_OF_NUMBERS 16 /* above FUSED_PROGRAM_LINK_FD */
 
-static void filter_freep(scmp_filter_ctx *filter) {
-        if (*filter)
-                seccomp_release(*filter);
-}
-
 static int confine(void) {
         static const int calls[] = {SCMP_SYS(poll),  SCMP_SYS(ppoll),        SCMP_SYS(sendmsg),
                                     SCMP_SYS(close), SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group)};
-        _cleanup_(filter_freep) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-        int r = filter ? 0 : -ENOMEM;
 
-        for (size_t i = 0; i < ELEMENTSOF(calls) && r >= 0; i++)
-                if (calls[i] >= 0)
-                        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
-        if (r >= 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1, SCMP_A0(SCMP_CMP_EQ, BPF_LINK_CREATE));
-        return r < 0 ? r : seccomp_load(filter);
+        return worker_confine(calls, ELEMENTSOF(calls), BPF_LINK_CREATE);
 }
 
 /* Kernels with fuse-iomap so far wait for a device that is not mounted yet, and go wrong if that is interrupted. poll(2) waits as well, and

@@ -150,20 +150,11 @@ static int close_backing(const Backing *backing, const WorkerOrder *order) {
         return RET_NERRNO(ioctl(backing->job->fuse_fd, KERNEL_BACKING_CLOSE, &order->value));
 }
 
-static void filter_freep(scmp_filter_ctx *filter) {
-        if (*filter)
-                seccomp_release(*filter);
-}
-
 static int confine(void) {
         static const int calls[] = {SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(statx),        SCMP_SYS(fcntl),     SCMP_SYS(openat),
                                     SCMP_SYS(ioctl),   SCMP_SYS(close),   SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group)};
-        _cleanup_(filter_freep) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-        int r = filter ? 0 : -ENOMEM;
 
-        for (size_t i = 0; i < ELEMENTSOF(calls) && r >= 0; i++)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
-        return r < 0 ? r : seccomp_load(filter);
+        return worker_confine(calls, ELEMENTSOF(calls), /* bpf_command= */ -1);
 }
 
 static int prepare(Backing *backing) {

@@ -3,7 +3,6 @@
  * which vets it for the sizes of this mount's devices, loads it, and sends back descriptors. The worker looks at no byte of the object. */
 
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <linux/bpf.h>
 #include <linux/fs.h>
@@ -24,7 +23,6 @@
 #include "broker/worker.h"
 #include "program/report.h"
 
-#define NOBODY 65534
 #define ARGUMENTS_MAX (20 + 2 * (POLICY_SLOTS_MAX + CHANNEL_TABLES_MAX))
 
 static int refuse(WorkerReport *report, const char *rule, const char *text) {
@@ -62,36 +60,6 @@ static uint64_t size_of(int fd) {
 }
 
 /* ---- the child ------------------------------------------------------------------------------------------------------ */
-
-static void caps_freep(cap_t *caps) {
-        if (*caps)
-                (void) cap_free(*caps);
-}
-
-static int keep_capabilities(const cap_value_t *kept, size_t n) {
-        _cleanup_(caps_freep) cap_t caps = cap_init();
-        static const cap_flag_t sets[] = {CAP_PERMITTED, CAP_EFFECTIVE, CAP_INHERITABLE};
-
-        if (!caps)
-                return -ENOMEM;
-        for (size_t i = 0; i < ELEMENTSOF(sets); i++)
-                if (cap_set_flag(caps, sets[i], (int) n, kept, CAP_SET) < 0)
-                        return -errno;
-        if (cap_set_proc(caps) < 0)
-                return -errno;
-        for (size_t i = 0; i < n; i++)
-                if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept[i], 0, 0) < 0)
-                        return -errno;
-        return 0;
-}
-
-int worker_become_nobody(const cap_value_t *kept, size_t n) {
-        if (setgroups(0, NULL) < 0 || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-            setresuid(NOBODY, NOBODY, NOBODY) < 0)
-                return -errno;
-        int r = keep_capabilities(kept, n);
-        return r < 0 ? r : RET_NERRNO(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-}
 
 static int limit(void) {
         static const struct {
@@ -256,7 +224,7 @@ static int receive(int fd, WorkerReport *report, int *fds, size_t *n_fds) {
         memcpy(report->tables, message.tables, sizeof report->tables);
         report->n_tables = message.n_tables;
         report->attachable = message.attachable;
-        report->instance.mib = (uint32_t) MIN_OF((message.bytes + (1 << 20) - 1) >> 20, (uint64_t) UINT32_MAX / 2);
+        report->instance.mib = mib_of(message.bytes);
         memcpy(report->instance.table_ids, message.table_ids, sizeof report->instance.table_ids);
         return message.error;
 }

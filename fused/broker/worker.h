@@ -161,7 +161,10 @@ int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int sock
 int worker_unmount(const WorkerJob *job); /* worker-unmount.c */
 int worker_program(const WorkerJob *job, WorkerReport *report, int *fds /* [WORKER_FDS_MAX] */, size_t *n_fds); /* worker-program.c */
 void worker_attach(const WorkerJob *job, int socket_fd); /* worker-attach.c */
-int worker_become_nobody(const cap_value_t *kept, size_t n) _must_check_; /* worker-program.c: for good, with these capabilities and no other */
+/* worker-confine.c, both for good. Nobody, with these capabilities and no other: */
+int worker_become_nobody(const cap_value_t *kept, size_t n) _must_check_;
+/* Nothing but these system calls, as far as this machine has them (a number below 0: not), and one command of bpf(2), or -1. EPERM else. */
+int worker_confine(const int *calls, size_t n, int bpf_command) _must_check_;
 int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_gid, uid_t to, bool read_only,
                       int *ret_fd) _must_check_;                      /* worker-tree.c */
 int worker_enter_user_ns(const WorkerJob *job, WorkerReport *report); /* worker-namespace.c; then /dev/fuse is opened, then: */

@@ -46,10 +46,6 @@ void mount_charge_programs(Mount *mount, uint32_t mib) {
         (void) charge(mount, QUOTA_MEMORY, mib, /* enforce= */ false, &mount->program_charge);
 }
 
-static uint32_t to_mib(uint64_t bytes) {
-        return (uint32_t) MIN_OF((bytes + (1 << 20) - 1) >> 20, (uint64_t) UINT32_MAX / 2);
-}
-
 /* The tables of all the mount's programs may take what its user has left, and no more than its type's servers. How much these take is known
  * when they are loaded, by a process that is told not to go beyond this; until then the program's own limit is charged, or what is left, so that
  * nobody else takes it meanwhile. What the mount's earlier programs took may have been given back: the broker finds that out. */
@@ -62,11 +58,11 @@ static int charge_program(Mount *mount, const ChannelRequest *request) {
         uint32_t max = limit == UINT32_MAX ? UINT32_MAX : limit - MIN_OF(limit, others), meanwhile;
 
         if (mount->type && mount->type->max_memory > 0)
-                max = MIN_OF(max, to_mib(mount->type->max_memory));
+                max = MIN_OF(max, mib_of(mount->type->max_memory));
         mount->program_max_mib = max;
         if (!program) /* of a policy that is not known any more: the broker knows it */
                 return mount->type ? -ENOENT : 0;
-        meanwhile = MIN_OF(max, own + to_mib(program->max_memory));
+        meanwhile = MIN_OF(max, own + mib_of(program->max_memory));
         return charge(mount, QUOTA_MEMORY, MAX_OF(own, meanwhile), /* enforce= */ false, &mount->program_charge);
 }
 
@@ -76,13 +72,13 @@ static void say_quota(Mount *mount) {
         PolicyPlace place = {0};
         const uint32_t limit = quota_limit(policy_limits(table, mount->record.uid, &place), QUOTA_MEMORY);
         const uint32_t used = quota_usage(mount->manager->quota, mount->record.uid, QUOTA_MEMORY);
-        const bool types = mount->type && mount->type->max_memory > 0 && to_mib(mount->type->max_memory) <= mount->program_max_mib;
+        const bool types = mount->type && mount->type->max_memory > 0 && mib_of(mount->type->max_memory) <= mount->program_max_mib;
         char where[256], text[512];
 
         refusal_format_place(types ? policy_table(mount->policy) : table, types ? &mount->type->place : &place, where, sizeof where);
         if (types)
                 (void) snprintf(text, sizeof text, "program %s: its tables are larger than Memory=%uM of type %s leaves (%s)", mount->asked_program,
-                                to_mib(mount->type->max_memory), mount->type->name, where);
+                                mib_of(mount->type->max_memory), mount->type->name, where);
         else
                 (void) snprintf(text, sizeof text, "program %s: its tables are larger than MaxMemory=%uM leaves, %uM in use (%s)",
                                 mount->asked_program, limit, used, where);
@@ -118,17 +114,41 @@ typedef struct ChannelRow {
         bool answer; /* by us, with a value; else the broker has answered a success */
         BrokerOperation operation;
         void (*fill)(const Mount *mount, const ChannelRequest *request, BrokerRequest *to);
-        int (*charge)(Mount *mount, const ChannelRequest *request); /* beforehand; NULL: nothing */
-        bool is_backing;
+        int (*charge)(Mount *mount, const ChannelRequest *request);    /* beforehand; NULL: nothing */
+        void (*answered)(Mount *mount, const BrokerReply *reply);      /* NULL: it changes nothing here */
 } ChannelRow;
 
+/* What was charged beforehand may not have come about. */
+static void answered_backing(Mount *mount, const BrokerReply *reply) {
+        mount_charge_backings(mount, reply->error < 0 ? mount->record.n_backings : reply->n_backings);
+}
+
+static void answered_backing_socket(Mount *mount, const BrokerReply *reply) {
+        if (reply->error < 0 && reply->error != -EALREADY)
+                quota_charge_release(&mount->backing_worker_charge);
+}
+
+static void answered_program(Mount *mount, const BrokerReply *reply) {
+        if (reply->error != -ETIMEDOUT) /* nobody knows then: it stays at what it may be */
+                mount_charge_programs(mount, reply->value);
+        if (reply->error == -EDQUOT)
+                say_quota(mount);
+        if (reply->error >= 0)
+                memcpy(mount->program, mount->asked_program, sizeof mount->program);
+}
+
+static void answered_attach(Mount *mount, const BrokerReply *reply) {
+        if (reply->error >= 0)
+                mount->record.program_bound = true;
+}
+
 static const ChannelRow rows[_CHANNEL_COMMAND_MAX] = {
-        [CHANNEL_PROGRAM] = {.known = true, .operation = BROKER_PROGRAM, .fill = ask_program, .charge = charge_program},
-        [CHANNEL_PROGRAM_ATTACH] = {.known = true, .operation = BROKER_ATTACH, .fill = ask_attach},
-        [CHANNEL_CLONE] = {.known = true, .operation = BROKER_CLONE, .fill = ask_clone},
-        [CHANNEL_BACKING_SOCKET] = {.known = true, .operation = BROKER_BACKING_SOCKET, .fill = ask_backing, .charge = charge_worker},
-        [CHANNEL_BACKING_OPEN] = {true, true, BROKER_BACKING_OPEN, ask_backing, charge_backing, .is_backing = true},
-        [CHANNEL_BACKING_CLOSE] = {true, true, BROKER_BACKING_CLOSE, ask_backing, NULL, .is_backing = true},
+        [CHANNEL_PROGRAM] = {true, false, BROKER_PROGRAM, ask_program, charge_program, answered_program},
+        [CHANNEL_PROGRAM_ATTACH] = {true, false, BROKER_ATTACH, ask_attach, NULL, answered_attach},
+        [CHANNEL_CLONE] = {true, false, BROKER_CLONE, ask_clone, NULL, NULL},
+        [CHANNEL_BACKING_SOCKET] = {true, false, BROKER_BACKING_SOCKET, ask_backing, charge_worker, answered_backing_socket},
+        [CHANNEL_BACKING_OPEN] = {true, true, BROKER_BACKING_OPEN, ask_backing, charge_backing, answered_backing},
+        [CHANNEL_BACKING_CLOSE] = {true, true, BROKER_BACKING_CLOSE, ask_backing, NULL, answered_backing},
 };
 
 static void on_answered(void *userdata, const BrokerReply *reply, int *fds, size_t n_fds) {
@@ -136,18 +156,8 @@ static void on_answered(void *userdata, const BrokerReply *reply, int *fds, size
         const ChannelRow *row = &rows[mount->channel_command];
 
         mount->channel_call = NULL;
-        if (row->is_backing) /* what was charged beforehand may not have come about */
-                mount_charge_backings(mount, reply->error < 0 ? mount->record.n_backings : reply->n_backings);
-        if (mount->channel_command == CHANNEL_BACKING_SOCKET && reply->error < 0 && reply->error != -EALREADY)
-                quota_charge_release(&mount->backing_worker_charge);
-        if (mount->channel_command == CHANNEL_PROGRAM && reply->error != -ETIMEDOUT) /* nobody knows then: it stays at what it may be */
-                mount_charge_programs(mount, reply->value);
-        if (mount->channel_command == CHANNEL_PROGRAM && reply->error == -EDQUOT)
-                say_quota(mount);
-        if (mount->channel_command == CHANNEL_PROGRAM && reply->error >= 0)
-                memcpy(mount->program, mount->asked_program, sizeof mount->program);
-        if (mount->channel_command == CHANNEL_PROGRAM_ATTACH && reply->error >= 0)
-                mount->record.program_bound = true;
+        if (row->answered)
+                row->answered(mount, reply);
         if (mount->channel)
                 channel_done(mount->channel, reply->error, row->answer, reply->value);
 }

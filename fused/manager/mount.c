@@ -238,7 +238,7 @@ static uint32_t charge_amount(const Mount *mount, QuotaKind kind) {
                 amount = 0; /* it is the caller's own */
         bool has_server = mount->type && mount->type->hand_over != POLICY_HAND_OVER_CALLER;
         if (kind == QUOTA_MEMORY && has_server)
-                amount = (uint32_t) MIN_OF((mount->type->max_memory + (1 << 20) - 1) >> 20, (uint64_t) UINT32_MAX / 2);
+                amount = mib_of(mount->type->max_memory);
         if (kind == QUOTA_CPU && has_server)
                 amount = (uint32_t) MIN_OF(mount->type->max_cpu_percent, (uint64_t) UINT32_MAX / 2);
         return amount;
