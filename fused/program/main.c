@@ -154,17 +154,6 @@ static int set_tables(const Arguments *a, Loaded *loaded, Report *report) {
         return 0;
 }
 
-/* Before they are there. */
-static uint64_t bytes_of_tables(const Loaded *loaded) {
-        const struct bpf_map *map;
-        uint64_t bytes = 0;
-
-        bpf_object__for_each_map(map, loaded->object)
-                if (bpf_map__type(map) != BPF_MAP_TYPE_STRUCT_OPS)
-                        bytes += (uint64_t) ALIGN_TO(bpf_map__value_size(map), 8U) * bpf_map__max_entries(map);
-        return bytes;
-}
-
 static int load_variant(const Arguments *a, const void *object, size_t size, Variant variant, Loaded *loaded, uint64_t *ret_bytes, Report *report) {
         int r;
 
@@ -172,10 +161,9 @@ static int load_variant(const Arguments *a, const void *object, size_t size, Var
         if (r >= 0)
                 r = set_tables(a, loaded, report);
         if (r >= 0)
-                r = vet_object(object, size, loaded, a->max_memory, report);
+                r = vet_object(object, size, loaded, a->max_memory, ret_bytes, report);
         if (r < 0)
                 return r;
-        *ret_bytes = bytes_of_tables(loaded);
         if (*ret_bytes > a->quota) {
                 (void) report_fail(report, "quota", "its tables take %" PRIu64 " bytes, %" PRIu64 " are left", *ret_bytes, a->quota);
                 return -EDQUOT;

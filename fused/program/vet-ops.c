@@ -36,10 +36,9 @@ int vet_ops_section(const char *name, const void *data, size_t size, Report *rep
                 return report_fail(report, "size", "%s has %zu instructions", name, n);
         for (size_t i = 0; i < n; i++) {
                 const struct bpf_insn *insn = &insns[i];
-                if (insn->code == VET_JUMP_UNTIL_TIRED)
-                        return report_fail(report, "helpers", "%s loops until the kernel has enough of it", name);
-                if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == 0 && !vet_helper_is_allowed((uint32_t) insn->imm))
-                        return report_fail(report, "helpers", "%s calls helper %d, which is not allowed", name, insn->imm);
+                int r = vet_instruction(name, insn, report);
+                if (r < 0)
+                        return r;
                 if (is_form && is_store(insn->code) && insn->dst_reg != BPF_REG_10 &&
                     (insn->off < 0 || (size_t) insn->off + store_size(insn->code) > OUT_SIZE))
                         return report_fail(report, "struct_ops", "%s writes at %d of %zu bytes that it is given", name, insn->off, OUT_SIZE);

@@ -10,6 +10,7 @@
 #define PROGRAMS_MAX 16
 #define VALUE_MAX 4096U /* bytes of a table's entry */
 #define LOG_SIZE (256U << 10)
+#define JUMP_UNTIL_TIRED (BPF_JMP | 0xe0) /* may_goto, Linux 6.8: a loop of up to 8 million rounds that the verifier does not follow */
 
 /* ---- sections and licence ------------------------------------------------------------------------------------------- */
 
@@ -136,7 +137,7 @@ static bool ends_with(const char *text, const char *end) {
         return a > b && strcmp(text + a - b, end) == 0;
 }
 
-int vet_object(const void *elf, size_t size, Loaded *loaded, uint64_t max_memory, Report *report) {
+int vet_object(const void *elf, size_t size, Loaded *loaded, uint64_t max_memory, uint64_t *ret_memory, Report *report) {
         unsigned n_run = 0, n_fill = 0, n = 0;
         struct bpf_program *program;
         uint64_t memory = 0;
@@ -151,6 +152,7 @@ int vet_object(const void *elf, size_t size, Loaded *loaded, uint64_t max_memory
         if (memory > max_memory)
                 return report_fail(report, "memory", "its tables take %llu bytes, %llu are allowed", (unsigned long long) memory,
                                    (unsigned long long) max_memory);
+        *ret_memory = memory;
         report_pass(report, "maps", "arrays of %llu bytes together", (unsigned long long) memory);
         bpf_object__for_each_program(program, loaded->object) {
                 const char *name = bpf_program__name(program);
@@ -186,11 +188,19 @@ static const struct {
         {BPF_FUNC_map_lookup_elem, "map_lookup_elem"},
 };
 
-bool vet_helper_is_allowed(uint32_t id) {
+static bool helper_is_allowed(uint32_t id) {
         for (size_t i = 0; i < ELEMENTSOF(helpers); i++)
                 if (helpers[i].id == id)
                         return true;
         return false;
+}
+
+int vet_instruction(const char *name, const struct bpf_insn *insn, Report *report) {
+        if (insn->code == JUMP_UNTIL_TIRED)
+                return report_fail(report, "helpers", "%s loops until the kernel has enough of it", name);
+        if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == 0 && !helper_is_allowed((uint32_t) insn->imm))
+                return report_fail(report, "helpers", "%s calls helper %d, which is not allowed", name, insn->imm);
+        return 0;
 }
 
 static int vet_instructions(const struct bpf_program *program, Report *report) {
@@ -200,14 +210,11 @@ static int vet_instructions(const struct bpf_program *program, Report *report) {
                 return report_fail(report, "size", "%s has %zu instructions, %u are allowed", bpf_program__name(program),
                                    bpf_program__insn_cnt(program), VET_INSTRUCTIONS_MAX);
         for (size_t i = 0; i < bpf_program__insn_cnt(program); i++) {
-                if (insns[i].code == VET_JUMP_UNTIL_TIRED)
-                        return report_fail(report, "helpers", "%s loops until the kernel has enough of it", bpf_program__name(program));
-                if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg == BPF_PSEUDO_CALL)
-                        continue;
-                if (insns[i].src_reg != 0)
+                int r = vet_instruction(bpf_program__name(program), &insns[i], report);
+                if (r < 0)
+                        return r;
+                if (insns[i].code == (BPF_JMP | BPF_CALL) && insns[i].src_reg != 0 && insns[i].src_reg != BPF_PSEUDO_CALL)
                         return report_fail(report, "helpers", "%s calls a function of the kernel", bpf_program__name(program));
-                if (!vet_helper_is_allowed((uint32_t) insns[i].imm))
-                        return report_fail(report, "helpers", "%s calls helper %d, which is not allowed", bpf_program__name(program), insns[i].imm);
         }
         return 0;
 }
@@ -263,6 +270,7 @@ static int vet_load(Loaded *loaded, Report *report) {
 
 int vet_all(const void *elf, size_t size, const VetDevices *devices, uint64_t max_memory, Report *report) {
         _cleanup_(load_done) Loaded loaded = {.run_fd = -1, .fill_fd = -1, .ops_fd = -1};
+        uint64_t memory;
         int r;
 
         r = vet_sections(elf, size, report);
@@ -271,7 +279,7 @@ int vet_all(const void *elf, size_t size, const VetDevices *devices, uint64_t ma
         r = load_open(elf, size, VARIANT_NONE, &loaded);
         if (r < 0)
                 return report_fail(report, "format", "libbpf cannot read it: %s", strerror(-r));
-        r = vet_object(elf, size, &loaded, max_memory, report);
+        r = vet_object(elf, size, &loaded, max_memory, &memory, report);
         if (r >= 0)
                 r = vet_load(&loaded, report);
         if (r >= 0)
