@@ -22,18 +22,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         if (image.n == 0) {
                 image_make(&image);
-                for (unsigned i = 0; i < image.n; i++) {
-                        copies[i] = malloc(image.sizes[i]);
-                        if (!copies[i] || pread(image.fds[i], copies[i], image.sizes[i], 0) != (ssize_t) image.sizes[i])
-                                abort();
-                }
+                image_save(&image, copies);
         }
         if (size < 1)
                 return 0;
-        for (unsigned i = 0; i < image.n; i++)
-                if (ftruncate(image.fds[i], (off_t) image.sizes[i]) < 0 ||
-                    pwrite(image.fds[i], copies[i], image.sizes[i], 0) != (ssize_t) image.sizes[i])
-                        abort();
+        image_restore(&image, copies);
         for (unsigned i = 0; i < PATCHES_MAX && at + 5 < size; i++) {
                 uint32_t offset;
                 memcpy(&offset, data + at, sizeof offset);

@@ -53,6 +53,21 @@ void image_directory(char ret[64]) {
                 give_up(ret);
 }
 
+void image_save(const Image *image, uint8_t *copies[IMAGE_FDS_MAX]) {
+        for (unsigned i = 0; i < image->n; i++) {
+                copies[i] = malloc(image->sizes[i]);
+                if (!copies[i] || pread(image->fds[i], copies[i], image->sizes[i], 0) != (ssize_t) image->sizes[i])
+                        abort();
+        }
+}
+
+void image_restore(const Image *image, uint8_t *const copies[IMAGE_FDS_MAX]) {
+        for (unsigned i = 0; i < image->n; i++)
+                if (ftruncate(image->fds[i], (off_t) image->sizes[i]) < 0 ||
+                    pwrite(image->fds[i], copies[i], image->sizes[i], 0) != (ssize_t) image->sizes[i])
+                        abort();
+}
+
 uint64_t image_mix(uint64_t digest, const void *data, size_t size) { /* FNV-1a */
         const uint8_t *p = data;
 

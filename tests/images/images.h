@@ -40,4 +40,7 @@ void image_reseal(const Image *image); /* checksums that suit what is there now,
 __attribute__((format(printf, 1, 2))) void image_run(const char *format, ...);
 int image_load(const char *path, uint64_t *ret_size); /* into a memory file */
 void image_directory(char ret[64]);                   /* a new one */
+/* The content of all of them, to damage and to come back to. copies: one for each, owned by the caller. */
+void image_save(const Image *image, uint8_t *copies[IMAGE_FDS_MAX]);
+void image_restore(const Image *image, uint8_t *const copies[IMAGE_FDS_MAX]);
 uint64_t image_mix(uint64_t digest, const void *data, size_t size);

@@ -56,21 +56,6 @@ static void damage(const Image *image, const Area *areas, size_t n_areas, enum d
         }
 }
 
-static void save(const Image *image, uint8_t **copies) {
-        for (unsigned i = 0; i < image->n; i++) {
-                copies[i] = malloc(image->sizes[i]);
-                if (!copies[i] || pread(image->fds[i], copies[i], image->sizes[i], 0) != (ssize_t) image->sizes[i])
-                        abort();
-        }
-}
-
-static void restore(const Image *image, uint8_t *const *copies) {
-        for (unsigned i = 0; i < image->n; i++)
-                if (ftruncate(image->fds[i], (off_t) image->sizes[i]) < 0 ||
-                    pwrite(image->fds[i], copies[i], image->sizes[i], 0) != (ssize_t) image->sizes[i])
-                        abort();
-}
-
 /* Returns whether all is well. */
 static bool try_walk(const Image *image, unsigned seed, const Seen *sound, bool resealed, const char *what) {
         static Seen seen;
@@ -112,7 +97,7 @@ int main(void) {
         char what[160];
 
         image_make(&image);
-        save(&image, copies);
+        image_save(&image, copies);
         static Area whole[AREAS_MAX];
         n = image_areas(&image, whole, AREAS_MAX);
         for (size_t i = 0; i < n; i++)
@@ -122,7 +107,7 @@ int main(void) {
                 printf("%s: the sound image is refused\n", image_name);
                 return 1;
         }
-        restore(&image, copies);
+        image_restore(&image, copies);
         if (image_walk(&image, 0, &again) < 0 || memcmp(&sound, &again, sizeof sound) != 0) {
                 printf("%s: two walks through the sound image differ\n", image_name);
                 return 1;
@@ -131,7 +116,7 @@ int main(void) {
                 for (size_t i = 0; i < n_areas; i++)
                         for (unsigned how = 0; how < N_DAMAGES; how++, seed++) {
                                 bool reseal = (seed / N_DAMAGES + round) % 2;
-                                restore(&image, copies);
+                                image_restore(&image, copies);
                                 state = seed * 7919ULL + 1;
                                 if (pread(image.fds[areas[i].fd], block, BLOCK, (off_t) areas[i].from) != BLOCK)
                                         abort();
