@@ -26,6 +26,11 @@ void fd_closep(int *fd) {
         *fd = fd_close(*fd);
 }
 
+void fd_fill(int *fds, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                fds[i] = -EBADF;
+}
+
 void fd_close_many(int *fds, size_t n) {
         for (size_t i = 0; i < n; i++)
                 fds[i] = fd_close(fds[i]);

@@ -14,6 +14,7 @@ void fd_closep(int *fd);
 
 /* Closes all of fds[0..n) and sets them to -EBADF. */
 void fd_close_many(int *fds, size_t n);
+void fd_fill(int *fds, size_t n); /* with -EBADF: none is there */
 
 /* F_DUPFD_CLOEXEC from 3 upwards. Returns the new fd (the caller owns it) or negative errno. */
 int fd_dup(int fd) _must_check_;

@@ -30,10 +30,12 @@ typedef struct KernelBackingMap {
 } KernelBackingMap;
 #define KERNEL_BACKING_OPEN _IOW(229, 1, KernelBackingMap)
 #define KERNEL_BACKING_CLOSE _IOW(229, 2, uint32_t)
+_Static_assert(KERNEL_BACKING_OPEN == 0x4010e501U && KERNEL_BACKING_CLOSE == 0x4004e502U, "numbers of the kernel's");
 
 /* fuse-iomap, out of tree: marks a device that is not mounted yet. The second is what it was called before. Its switch is there where it is. */
 #define KERNEL_ADD_IOMAP _IO(229, 101)
 #define KERNEL_ADD_IOMAP_OLD _IO(229, 99)
+_Static_assert(KERNEL_ADD_IOMAP == 0xe565U && KERNEL_ADD_IOMAP_OLD == 0xe563U, "numbers of the kernel's");
 #define KERNEL_IOMAP_SWITCH "/sys/module/fuse/parameters/enable_iomap"
 
 #define KERNEL_BPF_STRUCT_OPS 44 /* Linux 6.4: enum bpf_attach_type, a link of a struct_ops map */

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 static struct {
@@ -131,10 +131,8 @@ void log_fields(LogLevel level, const LogField *fields, size_t n_fields, const c
 }
 
 bool log_rate_ok(LogRate *rate, uint32_t burst, uint64_t interval_usec, uint32_t *ret_dropped) {
-        struct timespec now;
+        const uint64_t usec = clock_usec();
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        uint64_t usec = (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
         if (rate->window_usec == 0 || usec - rate->window_usec >= interval_usec) {
                 rate->window_usec = usec;
                 rate->n = 0;
