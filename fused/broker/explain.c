@@ -73,12 +73,14 @@ static int start(Broker *broker, const BrokerRequest *request, const PolicyType 
                 .type = type,
                 .identity = &identity,
                 .caller_fd = fds[0],
-                .slot_fds = {wanted->slot != BROKER_SLOT_EMPTY ? fds[1] : -EBADF, -EBADF, -EBADF, -EBADF},
                 .slot_kinds = {wanted->slot},
                 .options = wanted->options,
                 .mountpoint_fd = -EBADF,
                 .owner_fd = -EBADF,
         };
+        fd_fill(job.slot_fds, ELEMENTSOF(job.slot_fds));
+        if (wanted->slot != BROKER_SLOT_EMPTY)
+                job.slot_fds[0] = fds[1];
         task = calloc(1, sizeof *task);
         if (!task)
                 return -ENOMEM;

@@ -14,7 +14,7 @@
 
 #include "broker/mount.h"
 
-#define KEPT_MAGIC 0x3374706bU /* the layout below, and that of BrokerRecord; anything else is left alone */
+#define KEPT_MAGIC 0x3474706bU /* the layout below, and that of BrokerRecord; anything else is left alone */
 
 typedef struct KeptMount {
         uint32_t magic;

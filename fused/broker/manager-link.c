@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/message-id.h"
@@ -206,13 +206,6 @@ static int on_restart(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static uint64_t monotonic_usec(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
-}
-
 static int on_manager_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
         ManagerLink *link = userdata;
         Broker *broker = link->broker;
@@ -227,7 +220,7 @@ static int on_manager_exit(sd_event_source *source, const siginfo_t *info, void 
                   "manager has ended (%s %d), %zu mounts stay; starting another", info->si_code == CLD_EXITED ? "status" : "signal",
                     info->si_status, broker->n_mounts);
         mounts_cancel_pending(broker);
-        if (monotonic_usec() - link->started_usec > STEADY_USEC)
+        if (clock_usec() - link->started_usec > STEADY_USEC)
                 link->delay_usec = RESTART_USEC_MIN;
         (void) sd_event_add_time_relative(broker->event, &link->restart, CLOCK_MONOTONIC, link->delay_usec, 0, on_restart, link);
         link->delay_usec = MIN_OF(link->delay_usec * 2, RESTART_USEC_MAX);
@@ -284,7 +277,7 @@ int manager_link_start(ManagerLink *link) {
                 link->fd = fd_close(link->fd);
                 return log_errno(r, "cannot start %s: %s", program, strerror(-r));
         }
-        link->started_usec = monotonic_usec();
+        link->started_usec = clock_usec();
         r = sd_event_add_child(broker->event, &link->child, link->pid, WEXITED, on_manager_exit, link);
         if (r >= 0)
                 r = sd_event_add_io(broker->event, &link->io, link->fd, EPOLLIN, on_message, link);

@@ -112,10 +112,9 @@ Mount *mount_new_empty(Broker *broker) {
         mount->caller_fd = mount->mountpoint_fd = mount->owner_pidfd = mount->fuse_fd = mount->abort_fd = -EBADF;
         mount->ops_fd = mount->link_fd = -EBADF;
         mount->channel_fd = mount->second_fd = mount->backing_servers_fd = mount->stderr_fd = mount->server_pidfd = -EBADF;
-        for (size_t i = 0; i < POLICY_CLONES_MAX; i++)
-                mount->clone_fds[i] = -EBADF;
-        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
-                mount->slot_fds[i] = mount->direct_fds[i] = -EBADF;
+        fd_fill(mount->clone_fds, ELEMENTSOF(mount->clone_fds));
+        fd_fill(mount->slot_fds, ELEMENTSOF(mount->slot_fds));
+        fd_fill(mount->direct_fds, ELEMENTSOF(mount->direct_fds));
         mount->next = broker->mounts;
         mount->previous = &broker->mounts;
         if (mount->next)

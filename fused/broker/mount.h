@@ -60,6 +60,8 @@ struct Mount {
         Unit *unit;          /* owned: connected, not ordered yet */
         bool is_unit;        /* the server is systemd's child, not ours */
 
+        bool pressure_sent;  /* what tells that memory is short: once */
+
         WorkerLink *worker_program; /* owned: it loads a mapping program, or binds it */
         ChannelCommand program_command; /* which */
         bool program_asked;      /* a manager waits for it */
@@ -87,6 +89,7 @@ void mount_spawn(Mount *mount, const BrokerRequest *request);
 void mount_send_file(Mount *mount, const BrokerRequest *request);
 void mount_channel(Mount *mount, const BrokerRequest *request); /* these two: mount-channel.c */
 void mount_clone(Mount *mount, const BrokerRequest *request);
+void mount_pressure(Mount *mount, const BrokerRequest *request); /* mount-pressure.c */
 void mount_program(Mount *mount, const BrokerRequest *request); /* mount-program.c, with the next two */
 void mount_program_attach(Mount *mount, const BrokerRequest *request);
 void mount_program_end(Mount *mount);

@@ -33,6 +33,7 @@ static const OperationRow operation_rows[_BROKER_OPERATION_MAX] = {
         [BROKER_PROGRAM] = {.states = STATE(MOUNT_SPAWNED) | STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_program},
         [BROKER_ATTACH] = {.states = STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_program_attach},
         [BROKER_CLONE] = {.states = STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_clone},
+        [BROKER_PRESSURE] = {.states = STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_pressure},
         [BROKER_BACKING_SOCKET] = {.states = STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_backing_socket},
         [BROKER_BACKING_OPEN] = {.states = STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_backing},
         [BROKER_BACKING_CLOSE] = {.states = STATE(MOUNT_MOUNTING) | STATE(MOUNT_LIVE), .on_mount = mount_backing},

@@ -28,6 +28,10 @@ int cgroup_attach(Cgroup *cgroup, pid_t pid) _must_check_;
 void cgroup_kill(Cgroup *cgroup);          /* everything in it, without waiting */
 Cgroup *cgroup_free(Cgroup *cgroup);       /* removes; NULL-safe; if processes are left it is tried again later */
 void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes, uint64_t *ret_cpu_usec); /* 0 where not known */
+/* [0] a trigger for its memory pressure (base/pressure.h), [1] the file of what it uses, [2] that of its limit; negative where there is none. The
+ * caller's. _at: of the cgroup of version 2 whose directory this is. */
+void cgroup_open_memory(const Cgroup *cgroup, int ret_fds[3]);
+void cgroup_open_memory_at(int dir_fd, int ret_fds[3]);
 const char *cgroup_display(const Cgroup *cgroup); /* path for status, "" if none */
 
 typedef struct SpawnSlot {

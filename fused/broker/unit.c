@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/kernel.h"
 #include "base/log.h"
+#include "broker/spawn.h"
 #include "launcher/launcher.h"
 #include "launcher/unit-order.h"
 
@@ -229,20 +230,41 @@ bool unit_exit_status(int pidfd, int *ret_code, int *ret_status) {
         return true;
 }
 
-/* The number after prefix, with which the file begins. */
-static uint64_t read_number(const char *cgroup, const char *file, const char *prefix) {
+/* Directory of a cgroup of version 2. */
+static int open_cgroup(const char *cgroup) {
         static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
-        char path[512], text[256];
+        char path[512];
 
-        for (size_t i = 0; i < ELEMENTSOF(roots); i++)
-                if (snprintf(path, sizeof path, "%s%s/%s", roots[i], cgroup, file) < (int) sizeof path &&
-                    fd_read_file_at(AT_FDCWD, path, text, sizeof text) > 0)
-                        return strncmp(text, prefix, strlen(prefix)) == 0 ? strtoull(text + strlen(prefix), NULL, 10) : 0;
-        return 0;
+        for (size_t i = 0; *cgroup && i < ELEMENTSOF(roots); i++)
+                if (snprintf(path, sizeof path, "%s%s", roots[i], cgroup) < (int) sizeof path) {
+                        int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+                        if (fd >= 0)
+                                return fd;
+                }
+        return -ENOENT;
+}
+
+/* The number after prefix, with which the file begins. */
+static uint64_t read_number(int dir_fd, const char *file, const char *prefix) {
+        char text[256];
+
+        if (dir_fd < 0 || fd_read_file_at(dir_fd, file, text, sizeof text) <= 0)
+                return 0;
+        return strncmp(text, prefix, strlen(prefix)) == 0 ? strtoull(text + strlen(prefix), NULL, 10) : 0;
+}
+
+void unit_open_memory(const char *cgroup, int ret_fds[3]) {
+        _cleanup_fd_ int dir_fd = open_cgroup(cgroup);
+
+        fd_fill(ret_fds, 3);
+        if (dir_fd >= 0)
+                cgroup_open_memory_at(dir_fd, ret_fds);
 }
 
 void unit_usage(const char *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes, uint64_t *ret_cpu_usec) {
-        *ret_memory_bytes = *cgroup ? read_number(cgroup, "memory.current", "") : 0;
-        *ret_processes = *cgroup ? (uint32_t) read_number(cgroup, "pids.current", "") : 0;
-        *ret_cpu_usec = *cgroup ? read_number(cgroup, "cpu.stat", "usage_usec ") : 0;
+        _cleanup_fd_ int dir_fd = open_cgroup(cgroup);
+
+        *ret_memory_bytes = read_number(dir_fd, "memory.current", "");
+        *ret_processes = (uint32_t) read_number(dir_fd, "pids.current", "");
+        *ret_cpu_usec = read_number(dir_fd, "cpu.stat", "usage_usec ");
 }

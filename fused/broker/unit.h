@@ -29,5 +29,7 @@ int unit_start(Unit *unit, const SpawnRequest *request, pid_t *ret_pid, int *ret
 
 /* How a process that is nobody's child here has ended, from its pidfd (Linux 6.15): false if that is not known (yet). */
 bool unit_exit_status(int pidfd, int *ret_code, int *ret_status);
+/* As cgroup_open_memory(), for a cgroup path. */
+void unit_open_memory(const char *cgroup, int ret_fds[3]);
 /* memory.current, pids.current and cpu.stat of a cgroup path; 0 where not known. */
 void unit_usage(const char *cgroup, uint64_t *ret_memory_bytes, uint32_t *ret_processes, uint64_t *ret_cpu_usec);

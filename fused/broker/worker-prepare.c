@@ -281,11 +281,12 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
         *n_fds = 0;
         /* Devices are opened with the host's rights and in its namespaces; trees are cloned in the caller's mount namespace.
          * The descriptors are reported in the order of the slots. */
-        int slots[POLICY_SLOTS_MAX] = {-EBADF, -EBADF, -EBADF, -EBADF};
+        int slots[POLICY_SLOTS_MAX], direct[POLICY_SLOTS_MAX], clones[POLICY_CLONES_MAX];
+        fd_fill(slots, ELEMENTSOF(slots));
+        fd_fill(direct, ELEMENTSOF(direct));
         r = open_slots(job, /* trees= */ false, report, slots);
         if (r < 0)
                 return r;
-        int direct[POLICY_SLOTS_MAX] = {-EBADF, -EBADF, -EBADF, -EBADF}, clones[POLICY_CLONES_MAX];
         open_direct(job, slots, report, direct);
         r = worker_find_owner(job, report, &owner_fd);
         if (r < 0)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/pressure.h"
 #include "launcher/cgroup-find.h"
 #include "launcher/cgroup-mover.h"
 #include "launcher/launcher.h"
@@ -191,8 +192,7 @@ int cgroup_new(CgroupTree *tree, uid_t uid, const PolicyType *type, Cgroup **ret
                 return -ENOMEM;
         cgroup->tree = tree;
         (void) snprintf(cgroup->name, sizeof cgroup->name, "server-%u", uid);
-        for (size_t i = 0; i < CGROUP_HIERARCHIES_MAX; i++)
-                cgroup->fds[i] = -EBADF;
+        fd_fill(cgroup->fds, ELEMENTSOF(cgroup->fds));
         if (asprintf(&cgroup->display, "%s/%s", main_hierarchy(tree)->path, cgroup->name) < 0) {
                 cgroup->display = NULL;
                 r = -ENOMEM;
@@ -308,6 +308,31 @@ void cgroup_usage(const Cgroup *cgroup, uint64_t *ret_memory_bytes, uint32_t *re
                         *ret_cpu_usec = read_cpu_usec(cgroup->fds[i], hierarchy);
                 if (hierarchy->controllers & CGROUP_PIDS)
                         *ret_processes = (uint32_t) read_number(cgroup->fds[i], "pids.current");
+        }
+}
+
+static int open_file(int dir_fd, const char *name) {
+        int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+        return fd < 0 ? -EBADF : fd;
+}
+
+void cgroup_open_memory_at(int dir_fd, int ret_fds[3]) {
+        ret_fds[0] = pressure_trigger_at(dir_fd, "memory.pressure");
+        ret_fds[1] = open_file(dir_fd, "memory.current");
+        ret_fds[2] = open_file(dir_fd, "memory.max");
+}
+
+void cgroup_open_memory(const Cgroup *cgroup, int ret_fds[3]) {
+        fd_fill(ret_fds, 3);
+        for (size_t i = 0; i < cgroup->tree->n_hierarchies; i++) {
+                const CgroupHierarchy *hierarchy = &cgroup->tree->hierarchies[i];
+                if (hierarchy->v2)
+                        cgroup_open_memory_at(cgroup->fds[i], ret_fds);
+                else if (hierarchy->controllers & CGROUP_MEMORY) { /* then the first, of version 2, has no such files */
+                        ret_fds[1] = open_file(cgroup->fds[i], "memory.usage_in_bytes");
+                        ret_fds[2] = open_file(cgroup->fds[i], "memory.limit_in_bytes");
+                }
         }
 }
 

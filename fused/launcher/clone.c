@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "launcher/launcher.h"
 
@@ -30,20 +31,13 @@ pid_t child_clone(uint64_t flags, int cgroup_fd, int *ret_pidfd) {
         return (pid_t) pid;
 }
 
-static uint64_t monotonic_usec(void) {
-        struct timespec now = {0};
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-        return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
-}
-
 int wait_readable(int fd, uint64_t timeout_usec) {
-        const uint64_t end = monotonic_usec() + timeout_usec;
+        const uint64_t end = clock_usec() + timeout_usec;
         struct pollfd item = {.fd = fd, .events = POLLIN};
         int r;
 
         do { /* a signal takes nothing from the deadline and adds nothing to it */
-                uint64_t now = monotonic_usec(), left = end > now ? end - now : 0;
+                uint64_t now = clock_usec(), left = end > now ? end - now : 0;
                 struct timespec timeout = {
                         .tv_sec = (time_t) (left / USEC_PER_SEC),
                         .tv_nsec = (long) (left % USEC_PER_SEC) * 1000,

@@ -162,10 +162,11 @@ static int append_mapping(sd_bus_message *reply, const char *key, const MountVie
 
         if (!channel_statistics(v->mount->channel, &s) || s.engine == CHANNEL_ENGINE_NONE)
                 return bus_append_entry(reply, key, "a{st}", 0);
-        return bus_append_entry(reply, key, "a{st}", 11, "answered-by-cache", s.answered_by_cache, "answered-by-program", s.answered_by_program,
+        return bus_append_entry(reply, key, "a{st}", 13, "answered-by-cache", s.answered_by_cache, "answered-by-program", s.answered_by_program,
                                 "answered-by-server", s.answered_by_server, "bad-mappings", s.bad_mappings, "cache-bytes", s.cache_bytes,
                                 "cache-limit", s.cache_limit, "cache-mappings", s.cache_mappings, "cache-evicted", s.cache_evicted,
-                                "bytes-read", s.bytes_read, "bytes-written", s.bytes_written, "threads", (uint64_t) s.n_threads);
+                                "bytes-read", s.bytes_read, "bytes-written", s.bytes_written, "threads", (uint64_t) s.n_threads,
+                                "cache-shrunk", s.cache_shrunk, "pressure-watched", s.pressure_watched);
 }
 
 static int append_engine(sd_bus_message *reply, const char *key, const MountView *v) {

@@ -146,6 +146,7 @@ static const ChannelRow rows[_CHANNEL_COMMAND_MAX] = {
         [CHANNEL_PROGRAM] = {true, false, BROKER_PROGRAM, ask_program, charge_program, answered_program},
         [CHANNEL_PROGRAM_ATTACH] = {true, false, BROKER_ATTACH, ask_attach, NULL, answered_attach},
         [CHANNEL_CLONE] = {true, false, BROKER_CLONE, ask_clone, NULL, NULL},
+        [CHANNEL_PRESSURE] = {true, false, BROKER_PRESSURE, ask_clone, NULL, NULL},
         [CHANNEL_BACKING_SOCKET] = {true, false, BROKER_BACKING_SOCKET, ask_backing, charge_worker, answered_backing_socket},
         [CHANNEL_BACKING_OPEN] = {true, true, BROKER_BACKING_OPEN, ask_backing, charge_backing, answered_backing},
         [CHANNEL_BACKING_CLOSE] = {true, true, BROKER_BACKING_CLOSE, ask_backing, NULL, answered_backing},

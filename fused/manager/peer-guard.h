@@ -11,7 +11,7 @@
 #include "base/macro.h"
 
 #define PEER_MESSAGE_MAX (64U * 1024U) /* bytes of a whole message */
-#define PEER_FDS_MAX 8U                /* more than any call names */
+#define PEER_FDS_MAX 16U               /* more than any call names */
 
 typedef enum PeerGuard {
         PEER_GUARD_WHOLE, /* may be read */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "manager/refusal.h"
 
@@ -359,8 +360,7 @@ int request_resolve(const MountRequest *request, RequestUse use, const PolicyTab
         BrokerCreate create = {0};
         size_t n = 0;
 
-        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
-                slot_fds[i] = -EBADF;
+        fd_fill(slot_fds, ELEMENTSOF(slot_fds));
         if (use == REQUEST_MOUNT && (request->channel_fd >= 0) != (type->hand_over == POLICY_HAND_OVER_CALLER))
                 return invalid(outcome, "channel", "goes with a type of HandOver=caller, and only with such");
         r = bind_slots(request, use, table, type, &create, slot_fds, outcome);

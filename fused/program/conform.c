@@ -12,9 +12,9 @@
 #include <linux/bpf.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "program/vet.h"
 
 #define SEEDS 8
@@ -66,7 +66,7 @@ static int check_place(Run *run, uint64_t pos, const struct fused_mapping *m, bo
 /* 1: handled, 0: it falls back. */
 static int ask(Run *run, uint64_t pos, uint64_t count, uint32_t opflags, struct fused_mapping *ret) {
         struct fused_program_call call = {.nodeid = NODE, .pos = pos, .count = count, .opflags = opflags};
-        uint32_t verdict;
+        uint32_t verdict = 0;
         int r;
 
         r = call_program(run->loaded->run_fd, &call, sizeof call, &verdict);
@@ -165,7 +165,7 @@ static int probe_all(Run *run) {
 /* A node that the tables do not know is the server's. */
 static int probe_stranger(Run *run) {
         struct fused_program_call call = {.nodeid = NODE + 1, .pos = 0, .count = 1};
-        uint32_t verdict;
+        uint32_t verdict = 0;
         int r;
 
         r = call_program(run->loaded->run_fd, &call, sizeof call, &verdict);
@@ -177,7 +177,7 @@ static int probe_stranger(Run *run) {
 static int run_seed(Run *run, uint64_t *ret_nsec) {
         struct fused_sample_call sample = {
                 .nodeid = NODE, .seed = run->seed, .n_devices = run->devices->n, .block_size = run->devices->block_size};
-        struct timespec begin, end;
+        uint64_t begin;
         uint32_t ignored;
         int r;
 
@@ -191,15 +191,13 @@ static int run_seed(Run *run, uint64_t *ret_nsec) {
                 return report_fail(run->report, "sample", "its file has %" PRIu64 " bytes", sample.file_size);
         run->size = sample.file_size;
         run->n_walk = run->n_runs = 0;
-        (void) clock_gettime(CLOCK_MONOTONIC, &begin);
+        begin = clock_nsec();
         r = walk(run);
         if (r >= 0)
                 r = probe_all(run);
         if (r >= 0)
                 r = probe_stranger(run);
-        (void) clock_gettime(CLOCK_MONOTONIC, &end);
-        *ret_nsec = (uint64_t) (end.tv_sec - begin.tv_sec) * 1000000000ULL + (uint64_t) end.tv_nsec - (uint64_t) begin.tv_nsec;
-        *ret_nsec /= MAX_OF(run->n_runs, 1U);
+        *ret_nsec = (clock_nsec() - begin) / MAX_OF(run->n_runs, 1U);
         return r;
 }
 

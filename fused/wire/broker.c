@@ -26,6 +26,7 @@ static const struct {
         [BROKER_BACKING_SOCKET] = {"backing-socket", sizeof(BrokerBacking)},
         [BROKER_BACKING_OPEN] = {"backing-open", sizeof(BrokerBacking)},
         [BROKER_BACKING_CLOSE] = {"backing-close", sizeof(BrokerBacking)},
+        [BROKER_PRESSURE] = {"pressure", sizeof(BrokerClone)},
         [BROKER_EXPLAIN] = {"explain", sizeof(BrokerExplain)},
 };
 
@@ -149,6 +150,7 @@ int broker_request_validate(const BrokerRequest *request, size_t size) {
         case BROKER_QUERY:
         case BROKER_CHANNEL:
         case BROKER_CLONE:
+        case BROKER_PRESSURE:
         case BROKER_BACKING_SOCKET:
         case BROKER_BACKING_OPEN: /* what is in value is for the kernel to say */
         case BROKER_BACKING_CLOSE:

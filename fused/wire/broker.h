@@ -17,7 +17,7 @@
 #include "policy/policy-table.h"
 #include "wire/channel.h"
 
-#define BROKER_MAGIC 0x42a80003U /* the low half is the version */
+#define BROKER_MAGIC 0x42a80004U /* the low half is the version */
 
 typedef enum BrokerOperation {
         BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order], [channel], [owner] */
@@ -35,6 +35,7 @@ typedef enum BrokerOperation {
                            * name for the type; -EPERM: it is refused; -EDQUOT: its tables are larger than asked for. Reply: value */
         BROKER_ATTACH,    /* bind the program loaded last to the mount's connection. -EPERM: that is another; -EOPNOTSUPP: the kernel has no form
                            * of it; -EALREADY: one is bound */
+        BROKER_PRESSURE,  /* send what tells that memory is short over that channel, as its answer. -EALREADY: once; -EOPNOTSUPP: nothing does */
         BROKER_EXPLAIN,   /* the decision of CREATE without its effects. fds: caller, [source] */
         _BROKER_OPERATION_MAX,
         _BROKER_OPERATION_INVALID = -EINVAL,
@@ -92,7 +93,7 @@ typedef struct BrokerMount {
 
 typedef struct BrokerClone {
         uint64_t channel_serial; /* of the server's request, echoed to it */
-} BrokerClone;
+} BrokerClone; /* and PRESSURE */
 
 typedef struct BrokerBacking {
         uint64_t channel_serial; /* of the server's request: what its message to the worker begins with */

@@ -25,6 +25,8 @@ typedef enum ChannelCommand {
         CHANNEL_PROGRAM_ATTACH,/* bind that form of the program loaded last to this mount's connection, until its end (kernel engine). -ENOENT: none
                                 * is loaded; -EPERM: name is another's (it may be empty); -EOPNOTSUPP: the kernel has no form; -EALREADY */
         CHANNEL_BACKING_SOCKET,/* Reply fds: a SOCK_SEQPACKET socket for files, whose other end only a worker of this mount has. -EALREADY: once */
+        CHANNEL_PRESSURE,      /* Reply fds: what tells that memory is short; value: which, the sum of enum ChannelPressure, in the order of the
+                                * bits. -EALREADY: once; -EOPNOTSUPP: the host tells nothing */
         _CHANNEL_COMMAND_MAX,
 } ChannelCommand;
 
@@ -32,6 +34,14 @@ typedef enum ChannelBacking {
         CHANNEL_BACKING_PASSTHROUGH = 0, /* numbers of the kernel's struct fuse_backing_map */
         CHANNEL_BACKING_IOMAP = 1,
 } ChannelBacking;
+
+typedef enum ChannelPressure {
+        CHANNEL_PRESSURE_MACHINE = 1 << 0, /* a trigger that is set (base/pressure.h), to be polled for POLLPRI */
+        CHANNEL_PRESSURE_GROUP = 1 << 1,   /* likewise, of the server's cgroup */
+        CHANNEL_PRESSURE_CURRENT = 1 << 2, /* bytes that this cgroup uses, as a text, for reading at offset 0 */
+        CHANNEL_PRESSURE_LIMIT = 1 << 3,   /* that it may use, likewise; "max": no limit */
+} ChannelPressure;
+#define CHANNEL_PRESSURE_N 4U
 
 typedef struct ChannelTable {
         char name[16];       /* of a BPF map, with the NUL */
@@ -97,7 +107,9 @@ typedef struct ChannelStatistics {
         uint64_t cache_evicted; /* mappings */
         uint64_t bytes_read;    /* from devices, user engine */
         uint64_t bytes_written;
-        uint64_t reserved[4];
+        uint64_t cache_shrunk;     /* times, because memory was short */
+        uint64_t pressure_watched; /* ChannelPressure: what tells it */
+        uint64_t reserved[2];
 } ChannelStatistics;
 
 /* 0, or -EBADMSG: magic, size, enums, terminated strings. Pure; fuzzed. */
