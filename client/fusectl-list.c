@@ -46,17 +46,41 @@ int command_list(Context *context, int argc, char **argv) {
         return EXIT_DONE;
 }
 
+#define NONE "none " /* what a slot accepts, if it may be left out */
+
+static size_t add_slots(char *buffer, size_t size, size_t have, const char *first, const char *last, unsigned n, const char *accepts) {
+        bool optional = strncmp(accepts, NONE, sizeof NONE - 1) == 0;
+
+        if (n == 0 || have >= size)
+                return have;
+        return have + (size_t) snprintf(buffer + have, size - have, "%s%s%s%s%s: %s%s", have ? "; " : "", optional ? "[" : "", first,
+                                        n == 1 ? "" : n == 2 ? ", " : " .. ", n == 1 ? "" : last,
+                                        accepts + (optional ? sizeof NONE - 1 : 0), optional ? "]" : "");
+}
+
+/* Slots that accept the same and follow each other are written once; those that may be left out, in brackets. */
 static const char *format_slots(json_object *row, char *buffer, size_t size) {
+        const char *first = "", *last = "", *accepts = "";
         json_object *slots;
         size_t have = 0;
+        unsigned n = 0;
 
         buffer[0] = 0;
         if (!json_object_object_get_ex(row, "slots", &slots))
                 return buffer;
-        json_object_object_foreach(slots, name, accepts)
-                if (have < size)
-                        have += (size_t) snprintf(buffer + have, size - have, "%s%s: %s", have ? "; " : "", name,
-                                                  json_object_get_string(accepts));
+        json_object_object_foreach(slots, name, value) {
+                const char *text = json_object_get_string(value);
+                if (n > 0 && strcmp(text, accepts) == 0) {
+                        n++;
+                        last = name;
+                        continue;
+                }
+                have = add_slots(buffer, size, have, first, last, n, accepts);
+                first = last = name;
+                accepts = text;
+                n = 1;
+        }
+        (void) add_slots(buffer, size, have, first, last, n, accepts);
         return buffer;
 }
 

@@ -64,6 +64,7 @@ static const struct {
         {{"mount_mapping_cache_limit_bytes", "gauge", "What the mapping cache may use."}, "cache-limit", NULL, NULL},
         {{"mount_mapping_cache_mappings", "gauge", "Mappings in the cache."}, "cache-mappings", NULL, NULL},
         {{"mount_mapping_cache_evicted_total", "counter", "Mappings that had to leave the cache."}, "cache-evicted", NULL, NULL},
+        {{"mount_mapping_cache_shrunk_total", "counter", "Times that it gave memory back because memory was short."}, "cache-shrunk", NULL, NULL},
         {{"mount_device_bytes_total", "counter", "Data that the server has moved from and to devices."}, "bytes-read", "direction", "read"},
         {{"mount_device_bytes_total", NULL, NULL}, "bytes-written", "direction", "written"},
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "client/fusectl.h"
 
 static const struct {
@@ -29,12 +30,12 @@ static void print_line(const char *word, json_object *mount) {
         struct tm tm;
 
         (void) strftime(stamp, sizeof stamp, "%H:%M:%S", localtime_r(&now, &tm));
-        clean_text(text_of(mount, "source"), source, sizeof source);
-        clean_text(format_place(mount, buffer, sizeof buffer), place, sizeof place);
+        (void) text_clean(text_of(mount, "source"), "", source, sizeof source);
+        (void) text_clean(format_place(mount, buffer, sizeof buffer), "", place, sizeof place);
         printf("%s %-8s %s %s %s %s on %s", stamp, word, text_of(mount, "id"), text_of(mount, "type"), text_of(mount, "state"),
                *source ? source : "-", *place ? place : "-");
         if (*reason) {
-                clean_text(text_of(mount, "message"), message, sizeof message);
+                (void) text_clean(text_of(mount, "message"), "", message, sizeof message);
                 printf(": %s%s%s", reason, *message ? ": " : "", message);
         }
         putchar('\n');

@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "client/fusectl.h"
 
 #define GROUPS_MAX 64
@@ -37,7 +38,7 @@ static void print_answer(json_object *answer) {
         bool allowed = is_true(answer, "allowed");
         char text[1024], members[512];
 
-        clean_text(text_of(answer, allowed ? "options" : "text"), text, sizeof text);
+        (void) text_clean(text_of(answer, allowed ? "options" : "text"), "", text, sizeof text);
         printf("%s%s%s\n", allowed ? "allowed" : "refused", *text ? ": " : "", text);
         if (*text_of(answer, "place"))
                 printf("  by: %s\n", text_of(answer, "place"));

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "client/fusectl.h"
 
 static const char *format_slots(json_object *row, char *buffer, size_t size) {
@@ -75,12 +76,27 @@ static const char *format_lookups(json_object *row, char *buffer, size_t size) {
         return buffer;
 }
 
+/* The sum is org.fused1(5)'s: 1 the machine, 2 the server's cgroup, 8 that cgroup's limit. */
+static const char *format_pressure(json_object *row, char *buffer, size_t size) {
+        static const char *const words[] = {"nobody tells of memory pressure", "the machine", "its cgroup", "the machine and its cgroup"};
+        unsigned watched = (unsigned) mapping_number(row, "pressure-watched");
+        unsigned index = (watched & 1) | (watched & (2 | 8) ? 2 : 0);
+
+        if (index == 0)
+                (void) snprintf(buffer, size, "; %s", words[0]);
+        else
+                (void) snprintf(buffer, size, "; shrunk %llu times for want of memory (of %s)", mapping_number(row, "cache-shrunk"), words[index]);
+        return buffer;
+}
+
 static const char *format_cache(json_object *row, char *buffer, size_t size) {
+        char pressure[128];
+
         if (!*text_of(row, "engine"))
                 return "";
-        (void) snprintf(buffer, size, "%llu mappings, %llu of %llu KiB, %llu evicted", mapping_number(row, "cache-mappings"),
+        (void) snprintf(buffer, size, "%llu mappings, %llu of %llu KiB, %llu evicted%s", mapping_number(row, "cache-mappings"),
                         mapping_number(row, "cache-bytes") / 1024, mapping_number(row, "cache-limit") / 1024,
-                        mapping_number(row, "cache-evicted"));
+                        mapping_number(row, "cache-evicted"), format_pressure(row, pressure, sizeof pressure));
         return buffer;
 }
 
@@ -103,7 +119,7 @@ static void print_log(json_object *mount) {
                 return;
         puts("last words of the server:");
         for (size_t i = 0; i < json_object_array_length(lines); i++) {
-                clean_text(json_object_get_string(json_object_array_get_idx(lines, i)), line, sizeof line);
+                (void) text_clean(json_object_get_string(json_object_array_get_idx(lines, i)), "", line, sizeof line);
                 printf("  %s\n", line);
         }
 }

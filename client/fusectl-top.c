@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "client/fusectl.h"
 
 #define DELAY_MIN 0.1
@@ -16,13 +17,6 @@ typedef struct Top {
         double delay; /* s */
         unsigned rounds; /* 0: without end */
 } Top;
-
-static uint64_t now_usec(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
-}
 
 static const char *format_cpu(json_object *row, char *buffer, size_t size) {
         json_object *value;
@@ -144,7 +138,7 @@ int command_top(Context *context, int argc, char **argv) {
                 }
                 if (fused_query(context->client, &mounts, &error) < 0)
                         return report(&error);
-                uint64_t now = now_usec();
+                uint64_t now = clock_usec();
                 add_cpu(mounts, &used, now - at);
                 json_object_array_sort(mounts, by_cpu);
                 print_top(context, mounts);

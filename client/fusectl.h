@@ -78,7 +78,7 @@ int option_words_add(OptionWords *options, const char *list); /* comma-separated
 bool option_words_have(const OptionWords *options, const char *word);
 
 /* mounting.c: one mount request */
-#define MOUNT_SLOTS_MAX 4
+#define MOUNT_SLOTS_MAX 8
 typedef struct MountArguments {
         const char *type, *source;
         const char *mountpoint; /* NULL: detached */
@@ -111,8 +111,6 @@ typedef struct Column {
 void print_table(json_object *rows, const Column *columns, size_t n_columns);
 void print_fields(json_object *object, const Column *columns, size_t n_columns); /* "title: value" lines */
 void print_json(json_object *object);
-/* Copies text that others chose, with control characters as \xHH; always terminates. */
-void clean_text(const char *text, char *buffer, size_t size);
 /* The members of the object at key in one line: "mounts=64 fds=none". */
 const char *format_members(json_object *row, const char *key, char *buffer, size_t size);
 const char *format_place(json_object *row, char *buffer, size_t size); /* of a mount: its mount point */

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "client/fusectl.h"
 #include "client/fusermount-options.h"
 #include "config.h"
@@ -49,7 +50,7 @@ static int fail(const Arguments *arguments, const char *format, ...) {
 static int fail_as_told(const Arguments *arguments, FusedError *error) {
         char text[4096];
 
-        clean_text(error->message ? error->message : "failed", text, sizeof text);
+        (void) text_clean(error->message ? error->message : "failed", "", text, sizeof text);
         (void) fail(arguments, "%s%s", error->kind == FUSED_ERROR_REFUSED ? "refused: " : "", text);
         fused_error_done(error);
         return 1;

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "client/bus-json.h"
 #include "client/libfused-internal.h"
 
@@ -78,15 +78,8 @@ static int read_event(sd_bus_message *message, char event[static FUSED_EVENT_MAX
         return r < 0 ? r : 1;
 }
 
-static uint64_t now_usec(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
-}
-
 int fused_next_event(FusedClient *client, uint64_t usec, char event[FUSED_EVENT_MAX], json_object **ret, FusedError *error) {
-        uint64_t now = now_usec(), end = usec > UINT64_MAX - now ? UINT64_MAX : now + usec;
+        uint64_t now = clock_usec(), end = usec > UINT64_MAX - now ? UINT64_MAX : now + usec;
         int r;
 
         for (;;) {
@@ -98,7 +91,7 @@ int fused_next_event(FusedClient *client, uint64_t usec, char event[FUSED_EVENT_
                                 return 1;
                 }
                 if (r == 0) {
-                        now = now_usec();
+                        now = clock_usec();
                         if (now >= end)
                                 return 0;
                         r = sd_bus_wait(client->bus, end == UINT64_MAX ? UINT64_MAX : end - now);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "client/fusectl.h"
 
 #define MESSAGE_MAX 8192 /* longest message shown; the supervisor's are far shorter */
@@ -48,7 +49,7 @@ int report(FusedError *error) {
         FusedErrorKind kind = error->kind;
         char text[MESSAGE_MAX];
 
-        clean_text(error->message ? error->message : "failed", text, sizeof text);
+        (void) text_clean(error->message ? error->message : "failed", "", text, sizeof text);
         fprintf(stderr, "%s: %s%s\n", program_name, kind == FUSED_ERROR_REFUSED ? "refused: " : "", text);
         fused_error_done(error);
         return status[kind];

@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "client/fusectl.h"
 
 #define CELL_MAX 512
@@ -100,29 +101,11 @@ const char *format_members(json_object *row, const char *key, char *buffer, size
         return buffer;
 }
 
-/* D-Bus strings are UTF-8; what could steer a terminal is C0, DEL and C1 (U+0080 to U+009F, which begin with 0xc2). */
-void clean_text(const char *text, char *buffer, size_t size) {
-        const unsigned char *p = (const unsigned char *) text;
-        size_t have = 0;
-
-        for (; *p && have + sizeof "\\xHH\\xHH" <= size; p++) {
-                bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
-                if (*p >= 0x20 && *p != 0x7f && !c1) {
-                        buffer[have++] = (char) *p;
-                        continue;
-                }
-                have += (size_t) snprintf(buffer + have, size - have, "\\x%02x", *p);
-                if (c1)
-                        have += (size_t) snprintf(buffer + have, size - have, "\\x%02x", *++p);
-        }
-        buffer[have] = 0;
-}
-
 static void cell_of(json_object *row, const Column *column, char cell[static CELL_MAX]) {
         char buffer[CELL_MAX];
         const char *text = column->format ? column->format(row, buffer, sizeof buffer) : text_of(row, column->key);
 
-        clean_text(text, cell, CELL_MAX);
+        (void) text_clean(text, "", cell, CELL_MAX);
         if (!*cell)
                 strcpy(cell, "-");
 }

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "policy/load.h"
 
@@ -87,14 +87,12 @@ static int add_path(char ***list, size_t *n, const char *path, size_t length) {
 
 /* Reads until the end of file, for at most LIST_MSEC in all. */
 static ssize_t read_all(int fd, char *buffer, size_t size) {
-        struct timespec start, now;
+        const uint64_t start = clock_nsec();
         size_t have = 0;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &start);
         while (have < size - 1) {
                 struct pollfd p = {.fd = fd, .events = POLLIN};
-                (void) clock_gettime(CLOCK_MONOTONIC, &now);
-                long spent = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
+                long spent = (long) ((clock_nsec() - start) / 1000000);
                 if (spent >= LIST_MSEC || poll(&p, 1, (int) (LIST_MSEC - spent)) == 0)
                         return -ETIMEDOUT;
                 ssize_t n = RET_NERRNO(read(fd, buffer + have, size - 1 - have));

@@ -27,7 +27,7 @@
 #define POLICY_TYPES_MAX 256
 #define POLICY_SPARES_MAX 64U
 #define POLICY_CLONES_MAX 8U     /* further descriptors of the FUSE device for one server */
-#define POLICY_SLOTS_MAX 4         /* per type; slot 0 is always "source" if the type takes a source */
+#define POLICY_SLOTS_MAX 8         /* per type; slot 0 is always "source" if the type takes a source */
 #define POLICY_FILTER_MAX 4096     /* instructions, the kernel's BPF_MAXINSNS */
 #define POLICY_ID_ANY UINT32_MAX   /* "*" in Users= or Groups=, and "any" for major or minor */
 #define POLICY_ID_HOST (UINT32_MAX - 1) /* "host" in NamespaceOwners=: the supervisor's own user namespace, whoever owns it */
