@@ -61,8 +61,9 @@ Channel *channel_free(Channel *channel) {
         return NULL;
 }
 
-/* fd: a file that the request is about, sent ahead of it over its own socket; borrowed, negative: none. */
-static int exchange(Channel *channel, ChannelRequest *request, int fd, ChannelReply *reply, int *fds, size_t n_fds) {
+/* fd: a file that the request is about, sent ahead of it over its own socket; borrowed, negative: none. fds: n_fds must come with a success, or
+ * if ret_n is wanted, so many at most. */
+static int exchange(Channel *channel, ChannelRequest *request, int fd, ChannelReply *reply, int *fds, size_t n_fds, size_t *ret_n) {
         size_t n_got = 0;
         ssize_t n;
         int r;
@@ -85,23 +86,28 @@ static int exchange(Channel *channel, ChannelRequest *request, int fd, ChannelRe
                 r = -EBADMSG;
         if (r >= 0)
                 r = reply->error;
-        if (r >= 0 && n_got != n_fds)
+        if (r >= 0 && !ret_n && n_got != n_fds)
                 r = -EBADMSG;
         if (r < 0)
                 fd_close_many(fds, n_got);
+        else if (ret_n)
+                *ret_n = n_got;
         return r;
 }
 
-/* fds: what must come with a success. */
-static int call(Channel *channel, ChannelRequest *request, ChannelReply *reply, int *fds, size_t n_fds) {
+static int call_some(Channel *channel, ChannelRequest *request, ChannelReply *reply, int *fds, size_t n_fds, size_t *ret_n) {
         int r;
 
         if (!channel)
                 return -EOPNOTSUPP;
         (void) pthread_mutex_lock(&channel->lock);
-        r = exchange(channel, request, -EBADF, reply, fds, n_fds);
+        r = exchange(channel, request, -EBADF, reply, fds, n_fds, ret_n);
         (void) pthread_mutex_unlock(&channel->lock);
         return r;
+}
+
+static int call(Channel *channel, ChannelRequest *request, ChannelReply *reply, int *fds, size_t n_fds) {
+        return call_some(channel, request, reply, fds, n_fds, NULL);
 }
 
 int channel_clone(Channel *channel, int *ret_fd) {
@@ -122,7 +128,7 @@ static int open_files_socket(Channel *channel) {
         if (channel->no_files)
                 return -EOPNOTSUPP;
         channel->no_files = true;
-        r = exchange(channel, &request, -EBADF, &reply, &channel->files_fd, 1);
+        r = exchange(channel, &request, -EBADF, &reply, &channel->files_fd, 1, NULL);
         if (r < 0)
                 channel->files_fd = -EBADF;
         return r;
@@ -138,7 +144,7 @@ int channel_backing_open(Channel *channel, int fd, ChannelBacking kind, uint32_t
         (void) pthread_mutex_lock(&channel->lock);
         r = open_files_socket(channel);
         if (r >= 0)
-                r = exchange(channel, &request, fd, &reply, NULL, 0);
+                r = exchange(channel, &request, fd, &reply, NULL, 0, NULL);
         (void) pthread_mutex_unlock(&channel->lock);
         if (r >= 0)
                 *ret_id = reply.value;
@@ -172,6 +178,23 @@ int channel_program_attach(Channel *channel) {
         ChannelReply reply;
 
         return call(channel, &request, &reply, NULL, 0);
+}
+
+int channel_pressure(Channel *channel, int ret_fds[CHANNEL_PRESSURE_N]) {
+        ChannelRequest request = {.command = CHANNEL_PRESSURE};
+        int fds[CHANNEL_PRESSURE_N];
+        ChannelReply reply = {0};
+        size_t n = 0, at = 0;
+        int r;
+
+        r = call_some(channel, &request, &reply, fds, CHANNEL_PRESSURE_N, &n);
+        if (r >= 0 && n != (size_t) __builtin_popcount(reply.value & ((1U << CHANNEL_PRESSURE_N) - 1))) {
+                fd_close_many(fds, n);
+                r = -EBADMSG;
+        }
+        for (size_t i = 0; i < CHANNEL_PRESSURE_N; i++)
+                ret_fds[i] = r >= 0 && reply.value & 1U << i ? fds[at++] : -EBADF;
+        return r;
 }
 
 /* The supervisor makes it: it takes no descriptor from a server. */

@@ -18,6 +18,8 @@ int channel_backing_open(Channel *channel, int fd, ChannelBacking kind, uint32_t
 int channel_backing_close(Channel *channel, uint32_t id) _must_check_;
 /* tables: asked for, and what came of it. fds: the program's, then one for each table. */
 int channel_program(Channel *channel, const char *name, ChannelTable *tables, size_t n_tables, int *ret_fds) _must_check_;
+/* What tells that memory is short, in the order of enum ChannelPressure's bits; -EBADF where there is none. The caller's. */
+int channel_pressure(Channel *channel, int ret_fds[CHANNEL_PRESSURE_N]) _must_check_;
 int channel_program_attach(Channel *channel) _must_check_;
 /* Makes the shared page and offers it; the channel's, freed with it. Without a channel (NULL) it is private memory. */
 int channel_statistics(Channel *channel, ChannelStatistics **ret) _must_check_;

@@ -78,6 +78,9 @@ struct fused_map_operations {
          * operation the kernel sees to what it can, which costs a GETXATTR with every buffered write if the server has extended attributes.
          * May be NULL. */
         int (*kill_privileges)(void *userdata, uint64_t nodeid, unsigned how, uid_t uid, gid_t gid);
+        /* What the server's fallocate would say to this, by mode and range; nothing changes. Asked by the user engine, which zeroes parts of blocks
+         * before the server is called: what will be refused must not have changed anything. 0 or negative errno. May be NULL. */
+        int (*fallocate_check)(void *userdata, uint64_t nodeid, int mode, uint64_t pos, uint64_t length);
         /* The engine is decided and devices have their cookies; no request has been answered yet. Programs are attached here. May be NULL. */
         int (*start)(void *userdata);
 };

@@ -30,7 +30,6 @@ static const Feature compat_read_only[] = {
         {EXT4_FEATURE_RO_COMPAT_READONLY, "read-only"},
         {EXT4_FEATURE_RO_COMPAT_PROJECT, "project"},
         {EXT4_FEATURE_RO_COMPAT_SHARED_BLOCKS, "shared_blocks"},
-        {EXT4_FEATURE_RO_COMPAT_VERITY, "verity"},
         {EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT, "orphan_present (run e2fsck -fy)"},
 };
 #define RO_COMPAT_SERVED                                                                                                   \
@@ -49,13 +48,17 @@ static const char *name_of(const Feature *rows, size_t n, uint32_t bits, char *u
 const char *volume_why_not(const struct ext2_super_block *super, bool read_only, char *buffer, size_t size) {
         uint32_t incompat = ext2fs_le32_to_cpu(super->s_feature_incompat) & ~(uint32_t) INCOMPAT_SERVED;
         uint32_t ro_compat = ext2fs_le32_to_cpu(super->s_feature_ro_compat) & ~(uint32_t) RO_COMPAT_SERVED;
+        const char *refused = NULL;
         char unknown[16];
 
         if (ext2fs_le16_to_cpu(super->s_magic) != EXT2_SUPER_MAGIC)
                 return "not an ext2, ext3 or ext4 file system";
-        if (incompat) {
-                (void) snprintf(buffer, size, "feature %s cannot be mapped",
-                                name_of(incompat_refused, ELEMENTSOF(incompat_refused), incompat, unknown, sizeof unknown));
+        if (incompat)
+                refused = name_of(incompat_refused, ELEMENTSOF(incompat_refused), incompat, unknown, sizeof unknown);
+        else if (ro_compat & EXT4_FEATURE_RO_COMPAT_VERITY)
+                refused = "verity"; /* readable, but nobody would check a file's digests */
+        if (refused) {
+                (void) snprintf(buffer, size, "feature %s cannot be mapped", refused);
                 return buffer;
         }
         if (ro_compat && !read_only) {

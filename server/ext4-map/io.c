@@ -61,7 +61,7 @@ static errcode_t place(io_channel channel, unsigned long long block, int count, 
 static errcode_t io_read(io_channel channel, unsigned long long block, int count, void *data) {
         const Io *io = channel->private_data;
         size_t size = 0, done = 0;
-        off_t offset;
+        off_t offset = 0;
 
         errcode_t error = place(channel, block, count, &offset, &size);
         while (!error && done < size) {

@@ -123,6 +123,7 @@ static int make_map(struct fuse_service *service, struct fuse_args *args, const 
 
         server_name_operations(&operations);
         server_attribute_operations(&operations);
+        server_flag_operations(&operations);
         r = fused_map_new(&server.map, service, args, &operations, sizeof operations, &server_map_operations, &config, NULL);
         if (r < 0)
                 return r;

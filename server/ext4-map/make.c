@@ -165,17 +165,16 @@ int make_directory(Volume *volume, ext2_ino_t dir, const char *name, const Maker
         r = check_new(volume, dir, name, &parent);
         if (r >= 0)
                 r = check_subdirectory(volume, &parent);
+        if (r >= 0 && !volume_has_spare(volume))
+                r = -ENOSPC;
         if (r >= 0)
                 r = new_inode(volume, dir, maker->mode | S_IFDIR, ret);
         if (r < 0)
                 return r;
         volume->is_dirty = true;
         error = ext2fs_mkdir(volume->fs, dir, *ret, name);
-        if (error == EXT2_ET_DIR_NO_SPACE && !(parent.i_flags & EXT2_INDEX_FL)) {
-                error = ext2fs_expand_dir(volume->fs, dir);
-                if (!error)
-                        error = ext2fs_mkdir(volume->fs, dir, *ret, name);
-        }
+        if (name_make_room(volume, dir, &parent, &error))
+                error = ext2fs_mkdir(volume->fs, dir, *ret, name);
         r = volume_error(volume, error, dir);
         if (r < 0)
                 return r;
@@ -201,16 +200,13 @@ int make_symlink(Volume *volume, ext2_ino_t dir, const char *name, const char *t
                 return -ENAMETOOLONG;
         r = check_new(volume, dir, name, &parent);
         if (r >= 0)
-                r = new_inode(volume, dir, S_IFLNK | 0777, ret);
+                r = strlen(target) < sizeof inode.i_block || volume_has_spare(volume) ? new_inode(volume, dir, S_IFLNK | 0777, ret) : -ENOSPC;
         if (r < 0)
                 return r;
         volume->is_dirty = true;
         error = ext2fs_symlink(volume->fs, dir, *ret, name, target);
-        if (error == EXT2_ET_DIR_NO_SPACE && !(parent.i_flags & EXT2_INDEX_FL)) {
-                error = ext2fs_expand_dir(volume->fs, dir);
-                if (!error)
-                        error = ext2fs_symlink(volume->fs, dir, *ret, name, target);
-        }
+        if (name_make_room(volume, dir, &parent, &error))
+                error = ext2fs_symlink(volume->fs, dir, *ret, name, target);
         r = volume_error(volume, error, dir);
         if (r < 0)
                 return r;

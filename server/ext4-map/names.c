@@ -233,6 +233,13 @@ static int type_of(mode_t mode) {
         return types[(mode & S_IFMT) >> 12];
 }
 
+bool name_make_room(Volume *volume, ext2_ino_t dir, const Inode *inode, errcode_t *error) {
+        if (*error != EXT2_ET_DIR_NO_SPACE || inode->i_flags & EXT2_INDEX_FL)
+                return false;
+        *error = volume_has_spare(volume) ? ext2fs_expand_dir(volume->fs, dir) : EXT2_ET_BLOCK_ALLOC_FAIL;
+        return !*error;
+}
+
 int name_add(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t ino, mode_t mode) {
         errcode_t error;
         Inode inode;
@@ -243,11 +250,8 @@ int name_add(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t ino, m
                 return r;
         volume->is_dirty = true;
         error = ext2fs_link(volume->fs, dir, name, ino, type_of(mode));
-        if (error == EXT2_ET_DIR_NO_SPACE && !(inode.i_flags & EXT2_INDEX_FL)) {
-                error = ext2fs_expand_dir(volume->fs, dir);
-                if (!error)
-                        error = ext2fs_link(volume->fs, dir, name, ino, type_of(mode));
-        }
+        if (name_make_room(volume, dir, &inode, &error))
+                error = ext2fs_link(volume->fs, dir, name, ino, type_of(mode));
         return volume_error(volume, error, dir);
 }
 

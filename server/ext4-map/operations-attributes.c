@@ -293,7 +293,15 @@ static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid
         return r;
 }
 
+static int on_fallocate_check(void *userdata, uint64_t nodeid, int mode, uint64_t pos, uint64_t length) {
+        server_lock();
+        int r = space_check(&server.volume, ino_of(nodeid), mode, pos + length);
+        server_unlock();
+        return r;
+}
+
 const struct fused_map_operations server_map_operations = {
+        .fallocate_check = on_fallocate_check,
         .begin = on_begin, .end = on_end, .ioend = on_ioend, .modified = on_modified, .kill_privileges = on_kill_privileges};
 
 static void hook_upsert(void *userdata, ext2_ino_t ino, const struct fused_mapping *mapping) {

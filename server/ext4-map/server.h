@@ -30,5 +30,6 @@ void server_unlock(void);
 int server_entry(ext2_ino_t ino, struct fuse_entry_param *ret) _must_check_;
 void server_name_operations(struct fuse_lowlevel_ops *operations);
 void server_attribute_operations(struct fuse_lowlevel_ops *operations);
+void server_flag_operations(struct fuse_lowlevel_ops *operations);
 extern const struct fused_map_operations server_map_operations;
 extern const VolumeHooks server_hooks;

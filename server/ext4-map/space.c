@@ -78,6 +78,29 @@ static int fill(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t first, ui
         return r;
 }
 
+static int check(const Volume *volume, const Inode *inode, int mode, uint64_t end) {
+        if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) ||
+            (mode & FALLOC_FL_PUNCH_HOLE && mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)))
+                return -EOPNOTSUPP;
+        if (!inode_has_extents(inode) && !(mode & FALLOC_FL_PUNCH_HOLE))
+                return -EOPNOTSUPP;
+        if (end > (inode_has_extents(inode) ? EXTENT_BLOCKS_MAX : blocks_max(volume)) * volume->block_size && !(mode & FALLOC_FL_PUNCH_HOLE))
+                return -EFBIG;
+        return 0;
+}
+
+int space_check(Volume *volume, ext2_ino_t ino, int mode, uint64_t end) {
+        Inode inode;
+        int r;
+
+        r = inode_read(volume, ino, &inode);
+        if (r >= 0 && inode.i_flags & EXT2_IMMUTABLE_FL)
+                r = -EPERM;
+        if (r >= 0 && inode.i_flags & EXT2_APPEND_FL && mode & ~FALLOC_FL_KEEP_SIZE)
+                r = -EPERM;
+        return r < 0 ? r : volume->read_only ? -EROFS : check(volume, &inode, mode, end);
+}
+
 int space_allocate(Volume *volume, ext2_ino_t ino, int mode, uint64_t pos, uint64_t count, uint64_t *ret_size) {
         const uint64_t size = volume->block_size, end = pos + count;
         const uint64_t first = pos / size, last = (end - 1) / size, inner_first = (pos + size - 1) / size, inner_end = end / size;
@@ -86,22 +109,19 @@ int space_allocate(Volume *volume, ext2_ino_t ino, int mode, uint64_t pos, uint6
         Inode inode;
         int r;
 
-        if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) ||
-            (mode & FALLOC_FL_PUNCH_HOLE && mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)))
-                return -EOPNOTSUPP;
         if (!node)
                 return -ENOMEM;
-        r = data_trim(volume, node); /* what is asked for stays */
+        r = space_check(volume, ino, mode, end);
+        if (r >= 0)
+                r = data_trim(volume, node); /* what is asked for stays */
         if (r >= 0)
                 r = inode_read(volume, ino, &inode);
         if (r >= 0)
                 r = data_walk_once(volume, node, &inode);
         if (r < 0)
                 return r;
-        if (!inode_has_extents(&inode) && !(mode & FALLOC_FL_PUNCH_HOLE))
-                return -EOPNOTSUPP;
         if (end > (inode_has_extents(&inode) ? EXTENT_BLOCKS_MAX : blocks_max(volume)) * size)
-                return mode & FALLOC_FL_PUNCH_HOLE ? 0 : -EFBIG;
+                return 0; /* a hole is what is there */
         r = node_settle(volume, node, &inode);
         if (r >= 0 && cuts && inner_first < inner_end)
                 r = space_cut(volume, ino, &inode, inner_first, inner_end - 1);

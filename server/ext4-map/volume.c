@@ -182,7 +182,7 @@ int volume_open(Volume *volume, int fd, bool read_only, const VolumeHooks *hooks
         if (r >= 0)
                 r = open_fs(volume);
         if (r >= 0 && ext2fs_has_feature_journal_needs_recovery(volume->fs->super))
-                r = refuse(volume, -EUCLEAN, "needs journal recovery: run e2fsck -fy");
+                r = refuse(volume, -EUCLEAN, "needs journal recovery, which is e2fsck's work: run e2fsck -p on it");
         if (r >= 0)
                 volume->dirty_groups = calloc(volume->fs->group_desc_count + 1, 1);
         if (r >= 0)
@@ -357,12 +357,23 @@ int volume_close(Volume *volume) {
         return r;
 }
 
+/* What extent trees may come to need: space that was allocated has a block for each of its extents when it is written to here and there, and what
+ * is written must not be lost for want of one. At worst each block is an extent, and leaves are half full. */
+static uint64_t tree_blocks(const Volume *volume) {
+        uint64_t n = ext2fs_blocks_count(volume->fs->super), in_leaf = volume->block_size / sizeof(struct ext3_extent) / 2 - 1;
+
+        return ext2fs_has_feature_extents(volume->fs->super) ? n / in_leaf + n / in_leaf / in_leaf + 8 : MIN_OF(n / 256, (uint64_t) 64);
+}
+
 /* What is kept for the superuser stays free: tables of directories and files may still need to grow, and who writes is not known when data comes
  * from the kernel's cache. */
 uint64_t volume_free_blocks(const Volume *volume) {
-        struct ext2_super_block *super = volume->fs->super;
-        uint64_t n = ext2fs_free_blocks_count(super), own = MIN_OF(ext2fs_blocks_count(super) / 256, (blk64_t) 64);
-        uint64_t kept = MAX_OF(ext2fs_r_blocks_count(super), (blk64_t) own);
+        uint64_t n = ext2fs_free_blocks_count(volume->fs->super);
+        uint64_t kept = MAX_OF((uint64_t) ext2fs_r_blocks_count(volume->fs->super), tree_blocks(volume));
 
         return n > kept ? n - kept : 0;
+}
+
+bool volume_has_spare(const Volume *volume) {
+        return !ext2fs_has_feature_extents(volume->fs->super) || ext2fs_free_blocks_count(volume->fs->super) > tree_blocks(volume);
 }

@@ -96,6 +96,7 @@ void volume_inode_bitmap_changed(Volume *volume, ext2_ino_t ino);
 void volume_use_blocks(Volume *volume, uint64_t block, uint64_t n, bool use);
 void volume_tell_freed(Volume *volume);
 uint64_t volume_free_blocks(const Volume *volume); /* for data: without what is reserved */
+bool volume_has_spare(const Volume *volume); /* for names and attributes: more is free than extent trees may need */
 _printf_(2, 3) void volume_log(Volume *volume, const char *format, ...);
 
 extern struct struct_io_manager volume_io_manager; /* io.c; opened by the number of a descriptor */
@@ -179,6 +180,8 @@ void data_trim_all(Volume *volume); /* nobody writes any more */
 int data_walk_once(Volume *volume, Node *node, Inode *inode) _must_check_;
 
 int space_set_size(Volume *volume, ext2_ino_t ino, uint64_t size) _must_check_;
+/* What space_allocate() would refuse by itself, having changed nothing. */
+int space_check(Volume *volume, ext2_ino_t ino, int mode, uint64_t end) _must_check_;
 int space_allocate(Volume *volume, ext2_ino_t ino, int mode, uint64_t pos, uint64_t count, uint64_t *ret_size) _must_check_;
 int space_cut(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t first, uint64_t last) _must_check_;
 
@@ -189,6 +192,8 @@ int name_lookup(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t *re
 typedef bool (*NameVisitor)(void *userdata, const char *name, ext2_ino_t ino, unsigned type, uint64_t next);
 int name_list(Volume *volume, ext2_ino_t dir, uint64_t position, NameVisitor visit, void *userdata) _must_check_;
 int name_add(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t ino, mode_t mode) _must_check_;
+/* If *error is that the directory is full: gives it a block more. true: try again; false: *error is what to report. */
+bool name_make_room(Volume *volume, ext2_ino_t dir, const Inode *inode, errcode_t *error) _must_check_;
 int name_remove(Volume *volume, ext2_ino_t dir, const char *name) _must_check_;
 int name_redirect(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t ino, mode_t mode) _must_check_; /* "..", too */
 int name_dir_is_empty(Volume *volume, ext2_ino_t dir) _must_check_; /* 1: it is */

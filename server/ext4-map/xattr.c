@@ -71,6 +71,8 @@ int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *valu
                 r = open_attributes(volume, ino, &handle);
         if (r >= 0)
                 r = check_existing(volume, handle, name, flags);
+        if (r >= 0 && !is_mode && !volume_has_spare(volume))
+                r = -ENOSPC;
         if (r < 0)
                 return r;
         volume->is_dirty = true;

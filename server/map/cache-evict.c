@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Eviction, by whole leaves: of the leaves that a hand comes to next, the one that was used longest ago. Time advances
  * with evictions, by a part of the leaves, so that a use costs a reader nothing but a glance at the node it is in, and
- * no clock is read. On traces this finds as much as exact LRU does (tests/bench/cache-policy), without its list, which
- * every reader would have to write to. */
+ * no clock is read. This is an approximation of LRU over leaves: on recorded traces it finds 9 % less to 7 % more than exact LRU
+ * (tests/bench/cache-policy), without its list, which every reader would have to write to. */
 
 #include "map/cache-private.h"
 
@@ -50,7 +50,7 @@ void pool_evict_to(MappingPool *pool, uint64_t bytes) {
                 NodeIndex index = pool->choose(pool);
                 if (index == 0)
                         break; /* what is left are the caches themselves */
-                MappingCache *owner = LOAD(&pool_node(pool, index)->owner);
+                MappingCache *owner = atomic_load_explicit(&pool_node(pool, index)->owner, memory_order_acquire);
                 uint64_t n = 0;
                 if (owner) {
                         pthread_mutex_lock(&owner->lock);

@@ -192,7 +192,7 @@ void pool_trim(MappingPool *pool) {
                 if (!move)
                         break;
                 Node *node = pool_node(pool, last);
-                MappingCache *owner = LOAD(&node->owner);
+                MappingCache *owner = atomic_load_explicit(&node->owner, memory_order_acquire);
                 bool moved = false;
                 if (owner) { /* cannot be freed meanwhile: evicting is held */
                         pthread_mutex_lock(&owner->lock);

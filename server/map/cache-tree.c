@@ -88,7 +88,7 @@ NodeIndex change_new_node(Change *c, unsigned level) {
         assert(c->n_spare_used < c->n_spare);
         NodeIndex index = c->spare[c->n_spare_used++]; /* the lowest first */
         Node *node = pool_node(c->cache->pool, index);
-        STORE(&node->owner, c->cache);
+        atomic_store_explicit(&node->owner, c->cache, memory_order_release); /* eviction comes to the cache by this */
         STORE(&node->level, level);
         change_touch(c, node);
         return index;

@@ -12,21 +12,32 @@
 #define LOOK_MSEC 1000
 
 /* A quarter goes at a time: what is used comes back soon, what is not stays away. */
+static void give_back(struct fused_map *map) {
+        MappingPoolFacts facts;
+
+        mapping_pool_facts(map->pool, &facts);
+        if (facts.n_mappings == 0)
+                return;
+        (void) mapping_pool_shrink(map->pool, facts.bytes / 4 * 3);
+        map->statistics->cache_shrunk++;
+}
+
 static void *take_care(void *userdata) {
         struct fused_map *map = userdata;
         PressureWatch watch = PRESSURE_WATCH_NONE;
-        MappingPoolFacts facts;
 
-        (void) pressure_open(&watch, "/proc", "/sys/fs/cgroup"); /* a sandbox usually has neither: then nothing is ever told */
+        if (channel_pressure(map->channel, watch.fds) < 0) /* a sandbox has neither of these: fused has to give us its own */
+                pressure_open(&watch, "/proc", "/sys/fs/cgroup");
         for (;;) {
-                struct pollfd fds[] = {{.fd = map->caretaker_fd, .events = POLLIN}, {.fd = watch.fd, .events = watch.events}};
-                int n = poll(fds, ELEMENTSOF(fds), LOOK_MSEC);
-                if (n > 0 && fds[0].revents)
+                map->statistics->pressure_watched = pressure_watched(&watch);
+                struct pollfd fds[1 + PRESSURE_N_POLLED] = {{.fd = map->caretaker_fd, .events = POLLIN},
+                                                            {.fd = watch.fds[PRESSURE_MACHINE], .events = PRESSURE_EVENTS},
+                                                            {.fd = watch.fds[PRESSURE_GROUP], .events = PRESSURE_EVENTS}};
+                (void) poll(fds, ELEMENTSOF(fds), LOOK_MSEC);
+                if (fds[0].revents)
                         break;
-                if (pressure_check(&watch, n > 0 ? fds[1].revents : 0)) {
-                        mapping_pool_facts(map->pool, &facts);
-                        (void) mapping_pool_shrink(map->pool, facts.bytes / 4 * 3);
-                }
+                if (pressure_check(&watch, (const short[]){fds[1].revents, fds[2].revents}))
+                        give_back(map);
                 map_show_cache(map);
         }
         pressure_close(&watch);

@@ -199,4 +199,9 @@ IOMAP_AT(IomapNotifyInvalidate, read, 16, 16);
 IOMAP_AT(IomapNotifyInvalidate, write, 32, 16);
 _Static_assert(IOMAP_IOC_BACKING_OPEN == 0x4010e501 && IOMAP_IOC_SET_NOFS == 0x4004e564, "numbers of ioctls");
 _Static_assert(IOMAP_IOC_SET_BLOCKSIZE == 0x4008e566 && IOMAP_IOC_SET_BLOCKSIZE_OLD == 0x4008e563, "numbers of ioctls");
+IOMAP_AT(IomapBackingMap, fd, 0, 4);
+IOMAP_AT(IomapBackingMap, flags, 4, 4);
+IOMAP_AT(IomapBackingMap, padding, 8, 8);
+IOMAP_AT(IomapBackingInfo, backing_id, 0, 4);
+IOMAP_AT(IomapBackingInfo, blocksize, 4, 4);
 #undef IOMAP_AT

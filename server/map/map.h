@@ -146,6 +146,16 @@ int map_ioend(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t writt
 int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) _must_check_;
 void map_show_cache(struct fused_map *map); /* its numbers, in the page that the supervisor shows */
 
+/* ---- replies -------------------------------------------------------------------------------------------------------- */
+
+/* While a thread has set this, fused_map_reply_attr() keeps the answer here instead of sending it. */
+typedef struct MapHeldAttr {
+        fuse_req_t req; /* NULL: none yet */
+        struct fuse_attr_out out;
+} MapHeldAttr;
+extern _Thread_local MapHeldAttr *map_held_attr;
+int map_send_attr(const MapHeldAttr *attr);
+
 /* ---- programs ------------------------------------------------------------------------------------------------------- */
 
 /* True: handled, and call holds both halves. */

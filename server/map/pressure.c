@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See pressure.h. An unprivileged process may set triggers with windows that are multiples of two seconds (Linux 6.5
- * and newer, before that it needs CAP_SYS_RESOURCE): it then goes by its cgroup alone. */
+/* See pressure.h. */
+
+#include "map/pressure.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -9,64 +10,50 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "map/pressure.h"
+#include "base/pressure.h"
 
-#define TRIGGER "some 100000 2000000" /* in two seconds, somebody waited for memory for a tenth of a second */
+/* The directory of this process's cgroup in the unified hierarchy, below the mounted one. */
+static int open_own_cgroup(int proc_fd, const char *cgroup) {
+        char text[4096], path[4096], *save = NULL;
+        int r = (int) fd_read_file_at(proc_fd, "self/cgroup", text, sizeof text);
 
-static int open_in(const char *directory, const char *name, int flags) {
-        char path[4096];
-        if ((size_t) snprintf(path, sizeof(path), "%s/%s", directory, name) >= sizeof(path))
-                return -ENAMETOOLONG;
-        return RET_NERRNO(open(path, flags | O_CLOEXEC | O_NOCTTY));
-}
-
-/* The cgroup of this process in the unified hierarchy, below the mounted one. */
-static int own_cgroup(const char *proc, const char *cgroup, char *ret, size_t size) {
-        char text[4096];
-        _cleanup_fd_ int fd = open_in(proc, "self/cgroup", O_RDONLY);
-        if (fd < 0)
-                return fd;
-        ssize_t n = read(fd, text, sizeof(text) - 1);
-        if (n < 0)
-                return -errno;
-        text[n] = 0;
-        char *save = NULL;
+        if (r < 0)
+                return r;
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
                 if (strncmp(line, "0::", 3) == 0)
-                        return (size_t) snprintf(ret, size, "%s%s", cgroup, line + 3) < size ? 0 : -ENAMETOOLONG;
+                        return (size_t) snprintf(path, sizeof path, "%s%s", cgroup, line + 3) < sizeof path
+                                             ? RET_NERRNO(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC))
+                                             : -ENAMETOOLONG;
         return -ENOENT;
 }
 
-static int set_trigger(const char *directory, const char *name) {
-        _cleanup_fd_ int fd = open_in(directory, name, O_RDWR | O_NONBLOCK);
-        if (fd < 0)
-                return fd;
-        ssize_t n = write(fd, TRIGGER, sizeof(TRIGGER)); /* with the terminating zero, as the kernel wants it */
-        if (n < 0)
-                return -errno;
-        return TAKE_FD(fd);
-}
-
-int pressure_open(PressureWatch *watch, const char *proc, const char *cgroup) {
-        char own[4096];
+void pressure_open(PressureWatch *watch, const char *proc, const char *cgroup) {
+        _cleanup_fd_ int proc_fd = -EBADF, group_fd = -EBADF;
 
         *watch = (PressureWatch) PRESSURE_WATCH_NONE;
-        watch->events = POLLPRI;
-        if (own_cgroup(proc, cgroup, own, sizeof(own)) >= 0) {
-                watch->fd = set_trigger(own, "memory.pressure");
-                watch->current_fd = open_in(own, "memory.current", O_RDONLY);
-                watch->max_fd = open_in(own, "memory.max", O_RDONLY);
-        }
-        if (watch->fd < 0)
-                watch->fd = set_trigger(proc, "pressure/memory");
-        return watch->fd >= 0 || (watch->current_fd >= 0 && watch->max_fd >= 0) ? 0 : -ENOENT;
+        proc_fd = RET_NERRNO(open(proc, O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (proc_fd < 0)
+                return;
+        watch->fds[PRESSURE_MACHINE] = pressure_trigger_at(proc_fd, "pressure/memory");
+        group_fd = open_own_cgroup(proc_fd, cgroup);
+        if (group_fd < 0)
+                return;
+        watch->fds[PRESSURE_GROUP] = pressure_trigger_at(group_fd, "memory.pressure");
+        watch->fds[PRESSURE_CURRENT] = openat(group_fd, "memory.current", O_RDONLY | O_CLOEXEC);
+        watch->fds[PRESSURE_LIMIT] = openat(group_fd, "memory.max", O_RDONLY | O_CLOEXEC);
 }
 
 void pressure_close(PressureWatch *watch) {
-        int *fds[] = { &watch->fd, &watch->current_fd, &watch->max_fd };
-        for (size_t i = 0; i < ELEMENTSOF(fds); i++)
-                if (*fds[i] >= 0)
-                        (void) close(TAKE_FD(*fds[i]));
+        for (size_t i = 0; i < ELEMENTSOF(watch->fds); i++)
+                watch->fds[i] = fd_close(watch->fds[i]);
+}
+
+uint32_t pressure_watched(const PressureWatch *watch) {
+        uint32_t which = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(watch->fds); i++)
+                which |= watch->fds[i] >= 0 ? 1U << i : 0;
+        return which;
 }
 
 static bool read_number(int fd, uint64_t *ret) { /* "max" is none */
@@ -80,23 +67,39 @@ static bool read_number(int fd, uint64_t *ret) { /* "max" is none */
         return end != text && errno == 0;
 }
 
-bool pressure_check(PressureWatch *watch, short revents) {
-        uint64_t current, max;
+/* Above nine tenths of the limit: once, and again whenever it has come closer. Page cache counts too, and the kernel takes that away itself. */
+static bool is_near_limit(PressureWatch *watch) {
+        uint64_t current, limit;
 
-        if ((revents & (POLLERR | POLLNVAL | POLLHUP)) != 0 && watch->fd >= 0) /* the cgroup is gone */
-                (void) close(TAKE_FD(watch->fd));
-        else if ((revents & POLLPRI) != 0)
-                return true;
-        if (!read_number(watch->current_fd, &current) || !read_number(watch->max_fd, &max))
+        if (!read_number(watch->fds[PRESSURE_CURRENT], &current) || !read_number(watch->fds[PRESSURE_LIMIT], &limit))
                 return false;
-        if (current < max - max / 10) {
+        if (current < limit - limit / 10) {
                 watch->current_told = 0;
                 return false;
         }
-        /* Above nine tenths: once, and again whenever it has come closer to the limit. Page cache counts too, and the
-         * kernel takes that away itself. */
-        if (watch->current_told != 0 && current < watch->current_told + max / 100)
+        if (watch->current_told != 0 && current < watch->current_told + limit / 100)
                 return false;
         watch->current_told = current;
         return true;
+}
+
+/* A trigger that was set without privilege is compared with another counter at first (Linux up to 6.18: psi_trigger_create() takes the total of
+ * PSI_POLL for one that is updated from PSI_AVGS) and speaks once at the first stall, however short. If memory is really short it goes on. */
+static bool is_true(PressureWatch *watch, size_t i) {
+        bool before = watch->heard[i];
+
+        watch->heard[i] = true;
+        return before;
+}
+
+bool pressure_check(PressureWatch *watch, const short revents[PRESSURE_N_POLLED]) {
+        bool told = false;
+
+        for (size_t i = 0; i < PRESSURE_N_POLLED; i++) {
+                if (revents[i] & (POLLERR | POLLNVAL | POLLHUP)) /* the cgroup is gone */
+                        watch->fds[i] = fd_close(watch->fds[i]);
+                else if (revents[i] & PRESSURE_EVENTS)
+                        told = is_true(watch, i) || told;
+        }
+        return is_near_limit(watch) || told;
 }

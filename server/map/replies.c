@@ -88,12 +88,19 @@ int fused_map_reply_create(struct fused_map *map, fuse_req_t req, const struct f
         return undo_lookup(map, entry->ino, mapped, reply(req, &out, sizeof out, &open, sizeof open));
 }
 
-int fused_map_reply_attr(struct fused_map *map, fuse_req_t req, const struct stat *st, double timeout, bool mapped) {
-        struct fuse_attr_out out = {0};
+_Thread_local MapHeldAttr *map_held_attr;
 
-        split_time(timeout, &out.attr_valid, &out.attr_valid_nsec);
-        fill_attr(map, st, (uint64_t) st->st_ino, mapped, &out.attr);
-        return reply(req, &out, sizeof out, NULL, 0);
+int fused_map_reply_attr(struct fused_map *map, fuse_req_t req, const struct stat *st, double timeout, bool mapped) {
+        MapHeldAttr *held = map_held_attr, own, *attr = held && !held->req ? held : &own;
+
+        *attr = (MapHeldAttr){.req = req};
+        split_time(timeout, &attr->out.attr_valid, &attr->out.attr_valid_nsec);
+        fill_attr(map, st, (uint64_t) st->st_ino, mapped, &attr->out.attr);
+        return attr == held ? 0 : map_send_attr(attr);
+}
+
+int map_send_attr(const MapHeldAttr *attr) {
+        return reply(attr->req, &attr->out, sizeof attr->out, NULL, 0);
 }
 
 int fused_map_reply_open(struct fused_map *map, fuse_req_t req, const struct fuse_file_info *fi) {

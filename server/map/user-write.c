@@ -20,6 +20,7 @@ typedef struct Write {
                 uint32_t flags;
         } ends[SEGMENTS_MAX];
         size_t n_ends;
+        uint64_t done;  /* up to here everything is on the device, and the server knows */
         uint8_t *block; /* one block, aligned; made when it is needed */
 } Write;
 
@@ -53,6 +54,8 @@ static int flush(Write *write) {
                         int q = map->operations.end(map->userdata, &request, moved < 0 ? moved : (int64_t) length, &write->ends[i].mapping);
                         r = r < 0 ? r : q;
                 }
+                if (r >= 0)
+                        write->done = pos + length;
         }
         write->n_ends = 0;
         return r;
@@ -156,16 +159,21 @@ static int write_range(Write *write, uint64_t pos, uint64_t size, uint8_t *data)
         return r;
 }
 
-int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) {
+int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags, uint64_t *ret_written) {
         _cleanup_(write_done) Write write;
+        int r;
 
         write.map = map;
         write.file = file;
         write.opflags = opflags;
         write.list.n = write.n_ends = 0;
         write.list.write = true;
+        write.done = pos;
         write.block = NULL;
-        return write_range(&write, pos, size, data);
+        r = write_range(&write, pos, size, data);
+        if (ret_written)
+                *ret_written = r >= 0 ? size : MIN_OF(write.done, pos + size) - pos; /* a last block may end after it */
+        return r;
 }
 
 static void raise_size(MapFile *file, uint64_t to) {
@@ -193,7 +201,7 @@ void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         const uint64_t block_size = map->config.block_size;
         bool cached = in->write_flags & FUSE_WRITE_CACHE;
-        uint64_t end;
+        uint64_t end, written = 0;
         int r = 0;
 
         if (!file)
@@ -209,16 +217,18 @@ void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_
                         r = user_zero(map, file, end, MIN_OF(in->offset, ALIGN_TO(end, block_size)));
                 if (r >= 0)
                         r = user_write_range(map, file, in->offset, in->size, data,
-                                             FUSED_MAPPING_OP_WRITE | (cached ? FUSED_MAPPING_OP_WRITEBACK : FUSED_MAPPING_OP_DIRECT));
+                                             FUSED_MAPPING_OP_WRITE | (cached ? FUSED_MAPPING_OP_WRITEBACK : FUSED_MAPPING_OP_DIRECT), &written);
+                if (r < 0 && written > 0 && !cached) /* a short write; but for writeback the kernel does not look at the count */
+                        r = 0;
                 if (r >= 0)
-                        raise_size(file, in->offset + in->size);
+                        raise_size(file, in->offset + written);
                 (void) pthread_rwlock_unlock(&file->io);
         }
         if (r >= 0 && !cached)
                 user_modified(map, file);
-        const struct fuse_write_out out = {.size = in->size};
+        const struct fuse_write_out out = {.size = (uint32_t) written};
         const struct iovec vector = {(void *) &out, sizeof out};
         (void) session_reply(thread, header->unique, MIN_OF(r, 0), &vector, r < 0 ? 0 : 1);
         if (r >= 0)
-                map_count(&map->statistics->bytes_written, in->size);
+                map_count(&map->statistics->bytes_written, written);
 }

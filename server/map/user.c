@@ -75,16 +75,19 @@ static int set_size(struct fused_map *map, MapFile *file, uint64_t size) {
         return first < size ? 0 : map->engine->invalidate(map, file, first, UINT64_MAX);
 }
 
-/* The server changes its records first; what the file's last block holds past the end is zeroed before anybody can look. */
+/* The server changes its records first; what the file's last block holds past the end is zeroed before that is answered: then nobody can look
+ * before, and the kernel lets nobody unlink the file, after which its blocks may be anybody's. */
 static bool on_setattr(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         const struct fuse_setattr_in *in = argument;
         const uint64_t block_size = map->config.block_size;
+        MapHeldAttr answer = {0};
         uint64_t before, after, end;
+        int r;
 
         if (size < sizeof *in)
                 return false;
         if (in->valid & (FATTR_UID | FATTR_GID | FATTR_KILL_SUIDGID)) {
-                int r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID); /* the answer to SETATTR tells the mode that is left */
+                r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID); /* the answer to SETATTR tells the mode that is left */
                 if (r < 0)
                         return refuse(thread, header, r);
         }
@@ -96,11 +99,16 @@ static bool on_setattr(struct fused_map *map, SessionThread *thread, const struc
                 return false;
         (void) pthread_rwlock_wrlock(&file->io);
         before = file->size;
+        map_held_attr = &answer;
         session_pass(thread);
+        map_held_attr = NULL;
         after = file->size;
         end = MIN_OF(before, after);
-        if (before != after && end % block_size != 0 && user_zero(map, file, end, ALIGN_TO(end, block_size)) < 0)
+        r = before != after && end % block_size != 0 ? user_zero(map, file, end, ALIGN_TO(end, block_size)) : 0;
+        if (r < 0)
                 map_log(map, "the end of node %llu could not be zeroed", (unsigned long long) file->nodeid);
+        if (answer.req)
+                (void) map_send_attr(&answer);
         (void) pthread_rwlock_unlock(&file->io);
         return true;
 }
@@ -115,14 +123,13 @@ static bool on_fallocate(struct fused_map *map, SessionThread *thread, const str
 
         if (!file || size < sizeof *in || in->offset + in->length < in->offset || !map->has_fallocate)
                 return false; /* what will be refused changes nothing */
-        if (header->uid != 0) { /* has no flag for it; the kernel spares who has CAP_FSETID */
-                r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID);
-                if (r < 0)
-                        return refuse(thread, header, r);
-        }
         (void) pthread_rwlock_wrlock(&file->io);
+        if (map->operations.fallocate_check)
+                r = map->operations.fallocate_check(map->userdata, header->nodeid, (int) in->mode, in->offset, in->length);
+        if (r >= 0 && header->uid != 0) /* the request has no flag for it; the kernel spares who has CAP_FSETID */
+                r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID);
         end = MIN_OF(in->offset + in->length, (uint64_t) file->size);
-        if (in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && in->offset < end && !map->config.read_only) {
+        if (r >= 0 && in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && in->offset < end && !map->config.read_only) {
                 first = ALIGN_TO(in->offset, block_size);
                 r = user_zero(map, file, in->offset, MIN_OF(first, end));
                 if (r >= 0 && end > first)

@@ -6,9 +6,12 @@
  *   user.c        which request is whose; LSEEK, SETATTR, FALLOCATE, FSYNC   user-read.c, user-write.c   READ and WRITE
  *   user-batch.c  several small READs and WRITEs at the same time
  *   user-device.c moving bytes from and to devices                           user-zero.c  zeroing parts of blocks
+ *   user-aio.c    the kernel's asynchronous I/O
  *   user-flush.c  requests that need the kernel to write back first
  *   user-attributes.c what a write changes beside the data
  */
+
+#include <linux/aio_abi.h>
 
 #include "map/map.h"
 
@@ -39,6 +42,13 @@ void segments_move_each(const Segment *segments, const bool *writes, size_t n, S
 int device_sync(MapDevice *device) _must_check_;
 bool device_is_direct(const MapDevice *device, bool write, uint64_t length);
 
+/* user-aio.c; each thread has a context of its own. */
+bool aio_ready(void); /* false: there is none to be had */
+long aio_submit(struct iocb **blocks, long n) _must_check_; /* how many, or negative errno */
+long aio_wait(struct io_event *events, long n);             /* at least one, at most n */
+bool aio_spin_pays(void);                    /* has waiting awake been worth it lately? false also if there is no context */
+void aio_wait_awake(struct io_event *ret);   /* for one, if aio_spin_pays() */
+
 /* Several small requests at the same time: user-batch.c. Keeps this one if it is a READ or WRITE of whole sectors in one mapping that needs
  * nobody's word afterwards. */
 bool batch_keep(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size);
@@ -61,7 +71,9 @@ int user_kill_privileges(struct fused_map *map, SessionThread *thread, const str
 bool user_write_kills(const struct fused_map *map, MapFile *file, const struct fuse_write_in *in); /* has this WRITE something to take away? */
 int user_write_kill(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, MapFile *file,
                     const struct fuse_write_in *in) _must_check_;
-int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags) _must_check_;
+/* ret_written, if wanted: how much from pos on is written and told, also if the rest has failed. */
+int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags,
+                     uint64_t *ret_written) _must_check_;
 /* Zeroes [from, to) where there is data, within one block; the caller has the file's exclusive lock. */
 int user_zero(struct fused_map *map, MapFile *file, uint64_t from, uint64_t to) _must_check_;
 /* Reads whole blocks; holes become zeroes. Nothing is looked at but the mappings. 1: the server has them inline. */

@@ -9,31 +9,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "pack/image.h"
 #include "pack/tree.h"
-
-#define PROGRESS_SEC 1
-
-static int complain(const char *what, int r) {
-        fprintf(stderr, "fused-pack: %s: %s\n", what, strerror(-r));
-        return r;
-}
+#include "tool.h"
 
 static void show_progress(const Tree *tree) {
-        static struct timespec last;
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        if (last.tv_sec == 0)
-                last = now;
-        if (now.tv_sec - last.tv_sec < PROGRESS_SEC || !isatty(STDERR_FILENO))
-                return;
-        last = now;
-        fprintf(stderr, "\r%llu files, %llu MiB", (unsigned long long) tree->n_files, (unsigned long long) (tree->data_bytes >> 20));
+        tool_progress("%llu files, %llu MiB", (unsigned long long) tree->n_files, (unsigned long long) (tree->data_bytes >> 20));
 }
 
 static int size_of(int fd, bool grows, uint64_t *ret) {
@@ -128,7 +112,7 @@ static int write_pack(Tree *tree, int fd, uint64_t device_size) {
         return r < 0 ? r : RET_NERRNO(fsync(fd));
 }
 
-static int pack(const char *directory, const char *device) {
+static int pack(const char *directory, const char *device, bool json) {
         static const uint8_t nothing[PACK_BLOCK];
         _cleanup_fd_ int from = RET_NERRNO(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)), to = -EBADF;
         _cleanup_(tree_done) Tree tree = {.progress = show_progress};
@@ -136,11 +120,11 @@ static int pack(const char *directory, const char *device) {
         int r;
 
         if (from < 0)
-                return complain(directory, from);
+                return tool_complain(directory, NULL, from);
         bool is_device = stat(device, &st) == 0 && S_ISBLK(st.st_mode);
         to = RET_NERRNO(open(device, O_RDWR | O_CLOEXEC | (is_device ? O_EXCL : O_CREAT), 0644)); /* a device that is mounted is busy */
         if (to < 0)
-                return complain(device, to);
+                return tool_complain(device, NULL, to);
         r = size_of(to, /* grows= */ true, &tree.device_size);
         if (r >= 0 && !is_device)
                 r = RET_NERRNO(ftruncate(to, 0));
@@ -148,15 +132,16 @@ static int pack(const char *directory, const char *device) {
         if (r >= 0)
                 r = write_at(to, nothing, sizeof nothing, 0); /* what was there before is no pack any more */
         if (r < 0)
-                return complain(device, r);
+                return tool_complain(device, NULL, r);
         r = tree_pack(&tree, from);
+        tool_progress_end();
         if (r < 0)
                 return r;
         r = write_pack(&tree, to, tree.device_size);
         if (r < 0)
-                return complain(device, r);
-        printf("%llu files, %llu bytes of data, %llu extents\n", (unsigned long long) tree.n_files, (unsigned long long) tree.data_bytes,
-               (unsigned long long) tree.extents.count);
+                return tool_complain(device, NULL, r);
+        printf(json ? "{\"files\": %llu, \"bytes\": %llu, \"extents\": %llu}\n" : "%llu files, %llu bytes of data, %llu extents\n",
+               (unsigned long long) tree.n_files, (unsigned long long) tree.data_bytes, (unsigned long long) tree.extents.count);
         return 0;
 }
 
@@ -166,10 +151,12 @@ typedef struct Verify {
         PackImage image;
         int fd;
         unsigned n_bad;
+        uint64_t n_read; /* bytes */
         char chunk[1 << 20];
 } Verify;
 
 static void bad(Verify *v, uint64_t number, const char *what) {
+        tool_progress_end();
         fprintf(stderr, "fused-pack: inode %llu: %s\n", (unsigned long long) number, what);
         v->n_bad++;
 }
@@ -191,6 +178,8 @@ static int digest_data(Verify *v, EVP_MD_CTX *context, uint64_t addr, uint64_t s
                 if (n <= 0)
                         return n < 0 ? (int) n : -EIO;
                 (void) EVP_DigestUpdate(context, v->chunk, (size_t) n);
+                v->n_read += (uint64_t) n;
+                tool_progress("%llu MiB", (unsigned long long) (v->n_read >> 20));
                 addr += (uint64_t) n;
                 size -= (uint64_t) n;
         }
@@ -237,7 +226,7 @@ static void verify_inode(Verify *v, uint64_t number) {
                 bad(v, number, "its target is damaged");
 }
 
-static int verify(const char *device) {
+static int verify(const char *device, bool json) {
         static Verify v;
         _cleanup_fd_ int fd = RET_NERRNO(open(device, O_RDONLY | O_CLOEXEC));
         uint64_t size;
@@ -245,11 +234,11 @@ static int verify(const char *device) {
         int r;
 
         if (fd < 0)
-                return complain(device, fd);
+                return tool_complain(device, NULL, fd);
         v.fd = fd;
         r = size_of(fd, /* grows= */ false, &size);
         if (r < 0)
-                return complain(device, r);
+                return tool_complain(device, NULL, r);
         r = pack_open(fd, size, &v.image, &why);
         if (r < 0) {
                 fprintf(stderr, "fused-pack: %s: %s\n", device, why);
@@ -257,16 +246,21 @@ static int verify(const char *device) {
         }
         for (uint64_t number = 1; number <= v.image.super.inodes.count; number++)
                 verify_inode(&v, number);
-        printf("%llu inodes, %u damaged\n", (unsigned long long) v.image.super.inodes.count, v.n_bad);
+        tool_progress_end();
+        printf(json ? "{\"inodes\": %llu, \"damaged\": %u}\n" : "%llu inodes, %u damaged\n",
+               (unsigned long long) v.image.super.inodes.count, v.n_bad);
         pack_close(&v.image);
         return v.n_bad > 0 ? -EUCLEAN : 0;
 }
 
 int main(int argc, char **argv) {
-        if (argc == 3 && strcmp(argv[1], "verify") == 0)
-                return verify(argv[2]) < 0 ? 1 : 0;
-        if (argc == 3 && argv[1][0] != '-')
-                return pack(argv[1], argv[2]) < 0 ? 1 : 0;
-        fputs("usage: fused-pack DIRECTORY DEVICE|FILE\n       fused-pack verify DEVICE|FILE\n", stderr);
+        bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
+        char **words = argv + json;
+
+        if (argc - json == 3 && strcmp(words[1], "verify") == 0)
+                return verify(words[2], json) < 0 ? 1 : 0;
+        if (argc - json == 3 && words[1][0] != '-')
+                return pack(words[1], words[2], json) < 0 ? 1 : 0;
+        fputs("usage: fused-pack [--json] DIRECTORY DEVICE|FILE\n       fused-pack [--json] verify DEVICE|FILE\n", stderr);
         return 2;
 }

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <search.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "tool.h"
 
 #define DEPTH_MAX 128
 #define CHUNK (1U << 20)
@@ -22,12 +24,11 @@ typedef struct Link { /* a file with more names than one */
         dev_t device;
         ino_t inode;
         uint32_t number;
-        struct Link *next;
 } Link;
 
 typedef struct Walk {
         Tree *tree;
-        Link *links; /* owned list */
+        void *links; /* owned tree of Link, tsearch(3) */
         char *chunk; /* owned, CHUNK */
 } Walk;
 
@@ -53,11 +54,6 @@ void tree_done(Tree *tree) {
 
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
                 free(all[i]->data);
-}
-
-static int complain(const char *name, const char *what, int r) {
-        fprintf(stderr, "fused-pack: %s: %s: %s\n", name, what, strerror(-r));
-        return r;
 }
 
 /* ---- data ----------------------------------------------------------------------------------------------------------- */
@@ -216,11 +212,18 @@ static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, 
 
 /* ---- names ---------------------------------------------------------------------------------------------------------- */
 
+static int compare_links(const void *a, const void *b) {
+        const Link *left = a, *right = b;
+
+        if (left->device != right->device)
+                return left->device < right->device ? -1 : 1;
+        return (left->inode > right->inode) - (left->inode < right->inode);
+}
+
 static uint32_t find_link(const Walk *walk, const struct stat *st) {
-        for (const Link *link = walk->links; link; link = link->next)
-                if (link->device == st->st_dev && link->inode == st->st_ino)
-                        return link->number;
-        return 0;
+        const Link wanted = {.device = st->st_dev, .inode = st->st_ino}, *const *found = tfind(&wanted, &walk->links, compare_links);
+
+        return found ? (*found)->number : 0;
 }
 
 static int remember_link(Walk *walk, const struct stat *st, uint32_t number) {
@@ -228,9 +231,11 @@ static int remember_link(Walk *walk, const struct stat *st, uint32_t number) {
 
         if (!link)
                 return -ENOMEM;
-        *link = (Link){.device = st->st_dev, .inode = st->st_ino, .number = number, .next = walk->links};
-        walk->links = link;
-        return 0;
+        *link = (Link){.device = st->st_dev, .inode = st->st_ino, .number = number};
+        if (tsearch(link, &walk->links, compare_links))
+                return 0;
+        free(link);
+        return -ENOMEM;
 }
 
 static int pack_name(Walk *walk, int parent_fd, const char *name, uint32_t parent, unsigned depth, uint32_t *ret) {
@@ -296,7 +301,7 @@ static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, 
                 if (r >= 0)
                         r = pack_name(walk, fd, name, number, depth, &entries[i].inode);
                 if (r < 0)
-                        r = complain(name, "cannot be packed", r);
+                        (void) tool_complain(name, NULL, r);
         }
         free_list(list, n);
         inode.parent = parent;
@@ -329,10 +334,6 @@ int tree_pack(Tree *tree, int directory_fd) {
         if (r >= 0)
                 r = pack_directory(&walk, directory_fd, 1, 1, 0);
         free(walk.chunk);
-        while (walk.links) {
-                Link *link = walk.links;
-                walk.links = link->next;
-                free(link);
-        }
+        tdestroy(walk.links, free);
         return r;
 }

@@ -40,9 +40,17 @@ struct Session {
         uint8_t init[256];                   /* the kernel's FUSE_INIT, for the sessions to come */
         size_t init_size;
         pthread_t waiter;                    /* in session_serve() */
+        unsigned n_awake;                    /* threads that never rest: as many as there are processors */
+        atomic_uint resting;                 /* session-rest.c: a futex, 1 or 0 */
         atomic_bool stop;
 };
 
 /* Makes libfuse's session for this thread know what FUSE_INIT said, by letting it answer to a socket. *ret: its answer. */
 int session_replay_init(SessionThread *thread, struct fuse_init_out *ret) _must_check_;
+/* session-rest.c. Whether the thread has rested a while: look again whether it has to. */
+bool session_rest(SessionThread *thread) _must_check_;
+void session_rest_end(Session *session);
+/* So many requests, that were kept, have taken so long. */
+void session_rest_begin(Session *session, unsigned n, uint64_t nsec);
+unsigned session_processors(void);
 int session_thread_init(Session *session, unsigned index) _must_check_;

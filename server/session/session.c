@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A session's threads, requests and replies. See session.h; FUSE_INIT is in session-init.c. */
+/* A session's threads, requests and replies. See session.h; FUSE_INIT is in session-init.c, when threads rest in session-rest.c. */
 
 #define FUSE_USE_VERSION 312
+#include "base/clock.h"
 #include "session/session-private.h"
 
 #include <signal.h>
@@ -200,6 +201,8 @@ static bool dispatch(SessionThread *thread) {
         if (header->opcode == FUSE_INTERRUPT) /* nothing here takes long enough; it may concern another thread's request */
                 return false;
         taken = session->hooks.request(session->userdata, thread, header, header + 1, thread->request_size - sizeof *header);
+        if (taken != SESSION_KEPT)
+                session_rest_end(session);
         if (taken == SESSION_PASS)
                 session_pass(thread);
         return taken == SESSION_KEPT;
@@ -244,6 +247,7 @@ static bool worth_trying(SessionThread *thread) {
  * are any, this is not tried each time. */
 static void gather(SessionThread *thread) {
         Session *session = thread->session;
+        uint64_t started;
         unsigned n = 1;
 
         if (worth_trying(thread) && fd_set_nonblock(thread->device_fd, true) >= 0) {
@@ -259,7 +263,10 @@ static void gather(SessionThread *thread) {
                 (void) fd_set_nonblock(thread->device_fd, false);
                 thread->n_alone = n > 1 ? 0 : thread->n_alone + 1;
         }
+        started = n > 1 ? clock_nsec() : 0;
         session->hooks.flush(session->userdata, thread);
+        if (n > 1)
+                session_rest_begin(session, n, clock_nsec() - started);
 }
 
 static void *serve_thread(void *userdata) {
@@ -267,7 +274,7 @@ static void *serve_thread(void *userdata) {
         Session *session = thread->session;
 
         while (!session->stop && !fuse_session_exited(thread->fuse)) {
-                int r = receive(thread);
+                int r = session_rest(thread) ? -EAGAIN : receive(thread);
                 if (r == -EINTR || r == -EAGAIN)
                         continue;
                 if (r < 0) /* -ENODEV: unmounted */
@@ -327,6 +334,7 @@ int session_serve(Session *session, unsigned n_threads) {
         (void) sigaction(WAKE_SIGNAL, &wake, NULL);
         (void) pthread_sigmask(SIG_BLOCK, &ends, &old); /* inherited: only this thread takes them, below */
         session->waiter = pthread_self();
+        session->n_awake = session_processors();
         r = start_threads(session, n_threads < 1 ? 1 : MIN_OF(n_threads, session->n_threads));
         if (r >= 0) {
                 (void) pthread_sigmask(SIG_BLOCK, &wakes, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* fused-stripe-server: serves a striped volume. Where a file's chunks are is computed, by the mapping program `stripe`; the server
- * answers for files that the program does not know, and gives growing ones their rows. Names are those of one directory.
+/* fused-stripe-server: serves a striped volume. Where a file's chunks are is computed, by the mapping program `stripe`, in its first run of
+ * rows, which is most often all of it; the server answers for the rest, and gives growing files their rows. Names are those of one directory.
  *
  * Bytes of a file's rows that were never written hold whatever the devices held. So rows are handed out for writing up to a mark, which only a
  * write moves, and what is between the old mark and that write is zeroed first. */
@@ -25,14 +25,13 @@
 
 #define ROOT FUSE_ROOT_ID
 #define TIMEOUT 3600.0
-#define NSEC 1000000000LL
 
 static struct {
         struct fused_map *map;
         StripeVolume volume;
         pthread_mutex_t lock; /* of the table, the marks, the program's table */
         uint64_t marks[STRIPE_FILES_MAX]; /* bytes up to which a file's rows hold what is its own */
-        uint32_t opens[STRIPE_FILES_MAX];
+        uint32_t opens[STRIPE_FILES_MAX], n_opens; /* of each file; of all */
         bool dirty;
         FilesTable files;
         bool has_program;
@@ -46,11 +45,11 @@ static StripeFile *file_of(fuse_ino_t ino) {
         return file && file->name[0] ? file : NULL;
 }
 
-static uint64_t now_nsec(void) {
+static int64_t now_nsec(void) {
         struct timespec now;
 
         (void) clock_gettime(CLOCK_REALTIME, &now);
-        return (uint64_t) now.tv_sec * NSEC + (uint64_t) now.tv_nsec;
+        return stripe_time(&now);
 }
 
 static int fill_stat(fuse_ino_t ino, struct stat *ret) {
@@ -72,21 +71,22 @@ static int fill_stat(fuse_ino_t ino, struct stat *ret) {
         ret->st_gid = file->gid;
         ret->st_size = (off_t) file->size;
         ret->st_blocks = (blkcnt_t) (stripe_room(&own.volume, file) / 512);
-        ret->st_mtim.tv_sec = file->mtime / NSEC;
-        ret->st_mtim.tv_nsec = file->mtime % NSEC;
+        ret->st_mtim = stripe_timespec(file->mtime);
         ret->st_atim = ret->st_ctim = ret->st_mtim;
         return 0;
 }
 
-/* What the program may answer for: what is the file's own. */
+/* What the program may answer for: what is the file's own, and in its first run. */
 static void tell_program(uint32_t i) {
-        const StripeFile *file = &own.volume.table.files[i];
-        struct stripe_file entry = {.nodeid = i + 2, .length = own.marks[i], .shift = own.volume.shift, .n = own.volume.n};
+        struct stripe_file entry = {.nodeid = i + 2, .shift = own.volume.shift, .n = own.volume.n};
+        uint64_t addr, room;
 
         if (!own.has_program)
                 return;
+        stripe_first_run(&own.volume, &own.volume.table.files[i], &addr, &room);
+        entry.length = MIN_OF(own.marks[i], room);
         for (uint32_t k = 0; k < own.volume.n; k++) {
-                entry.first[k] = stripe_first_addr(&own.volume, file);
+                entry.first[k] = addr;
                 entry.device[k] = (uint8_t) (k + 1);
         }
         (void) fused_map_use_program(own.map, i + 2, files_put(&own.files, &entry) >= 0);
@@ -94,7 +94,8 @@ static void tell_program(uint32_t i) {
 
 /* With the lock. Files that begin to be known begin with what is on the device. */
 static void reply_entry(fuse_req_t req, uint32_t i, struct fuse_file_info *fi) {
-        struct fuse_entry_param entry = {.ino = i + 2, .attr_timeout = TIMEOUT, .entry_timeout = TIMEOUT};
+        struct fuse_entry_param entry = {.ino = i + 2, .generation = own.volume.table.files[i].generation, .attr_timeout = TIMEOUT,
+                                         .entry_timeout = TIMEOUT};
 
         (void) fill_stat(entry.ino, &entry.attr);
         if (fi)
@@ -142,6 +143,11 @@ static int save_locked(void) {
         return r;
 }
 
+/* While only one file is open, files may lie close together. */
+static int reserve(uint32_t i, uint64_t bytes) {
+        return stripe_reserve(&own.volume, i, bytes, /* apart= */ own.n_opens > own.opens[i]);
+}
+
 /* Longer: the new part is zeroed, as a hole would read. Shorter: rows are given back. */
 static int set_size(StripeFile *file, uint64_t size) {
         uint64_t n_rows = file->n_rows;
@@ -151,7 +157,7 @@ static int set_size(StripeFile *file, uint64_t size) {
 
         if (size > INT64_MAX)
                 return -EFBIG;
-        r = stripe_reserve(&own.volume, i, end);
+        r = reserve(i, end);
         if (r >= 0 && end > own.marks[i])
                 r = stripe_move(&own.volume, file, /* write= */ true, own.marks[i], NULL, end - own.marks[i]);
         if (r < 0)
@@ -182,7 +188,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int 
                 if (what & FUSE_SET_ATTR_GID)
                         file->gid = wanted->st_gid;
                 if (what & FUSE_SET_ATTR_MTIME)
-                        file->mtime = what & FUSE_SET_ATTR_MTIME_NOW ? (int64_t) now_nsec() : wanted->st_mtim.tv_sec * NSEC + wanted->st_mtim.tv_nsec;
+                        file->mtime = what & FUSE_SET_ATTR_MTIME_NOW ? now_nsec() : stripe_time(&wanted->st_mtim);
                 own.dirty = true;
                 reply_attr(req, ino);
         } else
@@ -226,9 +232,10 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
                 file->mode = mode & 07777;
                 file->uid = ctx->uid;
                 file->gid = ctx->gid;
-                file->mtime = (int64_t) now_nsec();
+                file->mtime = now_nsec();
                 own.marks[i] = 0;
                 own.opens[i] = 1;
+                own.n_opens++;
                 own.dirty = true;
                 reply_entry(req, (uint32_t) i, fi);
                 (void) fused_map_set_size(own.map, (uint64_t) i + 2, 0); /* the number may have been another file's */
@@ -246,7 +253,7 @@ static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
                 if (own.has_program)
                         files_remove(&own.files, (uint64_t) i + 2);
                 (void) fused_map_use_program(own.map, (uint64_t) i + 2, false);
-                own.volume.table.files[i] = (StripeFile){0};
+                stripe_remove(&own.volume, (uint32_t) i);
                 own.marks[i] = 0;
                 own.dirty = true;
                 i = save_locked();
@@ -281,7 +288,7 @@ static int make_room(StripeFile *file, uint32_t i, uint64_t pos, uint64_t end) {
         if (end <= from)
                 return 0;
         if (end > stripe_room(&own.volume, file))
-                r = stripe_reserve(&own.volume, i, end);
+                r = reserve(i, end);
         if (r >= 0 && to > from)
                 r = stripe_move(&own.volume, file, /* write= */ true, from, NULL, to - from);
         if (r < 0)
@@ -314,7 +321,7 @@ static int on_begin(void *userdata, const struct fused_map_request *request, str
                         read->offset = MAX_OF(mark, offset);
                         read->flags = FUSED_MAPPING_F_NEW;
                 }
-        } else if (r >= 0)
+        } else if (r >= 0) /* nothing there: zeroing and unsharing leave it so */
                 *read = (struct fused_mapping){.offset = request->pos / STRIPE_BLOCK * STRIPE_BLOCK, .length = STRIPE_BLOCK,
                                                .addr = FUSED_MAPPING_ADDR_NONE, .type = FUSED_MAPPING_HOLE};
         (void) pthread_mutex_unlock(&own.lock);
@@ -328,7 +335,7 @@ static int on_ioend(void *userdata, const struct fused_map_ioend *ioend, uint64_
         file = file_of(ioend->nodeid);
         if (file && ioend->error == 0 && ioend->pos + ioend->written > file->size) {
                 file->size = ioend->pos + ioend->written;
-                file->mtime = (int64_t) now_nsec();
+                file->mtime = now_nsec();
                 own.dirty = true;
                 tell_program((uint32_t) ioend->nodeid - 2);
         }
@@ -342,7 +349,7 @@ static void on_modified(void *userdata, uint64_t nodeid) {
         (void) pthread_mutex_lock(&own.lock);
         StripeFile *file = file_of(nodeid);
         if (file) {
-                file->mtime = (int64_t) now_nsec();
+                file->mtime = now_nsec();
                 own.dirty = true;
         }
         (void) pthread_mutex_unlock(&own.lock);
@@ -378,16 +385,20 @@ static void on_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_
 
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
         (void) pthread_mutex_lock(&own.lock);
-        if (file_of(ino))
+        if (file_of(ino)) {
                 own.opens[ino - 2]++;
+                own.n_opens++;
+        }
         (void) pthread_mutex_unlock(&own.lock);
         (void) fused_map_reply_open(own.map, req, fi);
 }
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
         (void) pthread_mutex_lock(&own.lock);
-        if (file_of(ino) && own.opens[ino - 2] > 0)
+        if (file_of(ino) && own.opens[ino - 2] > 0) {
                 own.opens[ino - 2]--;
+                own.n_opens--;
+        }
         (void) pthread_mutex_unlock(&own.lock);
         (void) fuse_reply_err(req, -save());
 }
@@ -467,8 +478,11 @@ static int open_volume(const Devices *devices) {
 
         if (r < 0)
                 fprintf(stderr, "fused-stripe-server: %s\n", why);
-        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX && r >= 0; i++) {
                 own.marks[i] = ALIGN_TO(own.volume.table.files[i].size, (uint64_t) STRIPE_BLOCK);
+                if (!devices->read_only) /* rows for writes that have failed */
+                        r = reserve(i, own.marks[i]);
+        }
         return r;
 }
 

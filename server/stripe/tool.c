@@ -2,6 +2,7 @@
 /* fused-stripe: makes striped volumes, puts files into them and shows what is in them. */
 
 #include <fcntl.h>
+#include <json-c/json.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "stripe/volume.h"
+#include "stripe/fill.h"
+#include "tool.h"
 
 typedef struct Members {
         int fds[STRIPE_MEMBERS_MAX]; /* owned */
@@ -22,11 +24,6 @@ typedef struct Members {
 
 static void members_done(Members *m) {
         fd_close_many(m->fds, m->n);
-}
-
-static int complain(const char *what, int r) {
-        fprintf(stderr, "fused-stripe: %s: %s\n", what, strerror(-r));
-        return r;
 }
 
 /* A device that somebody else has is busy. */
@@ -39,14 +36,14 @@ static int members_open(char *const *paths, int n, int flags, Members *ret) {
                 struct stat st;
                 int fd;
                 if (stat(paths[i], &st) < 0)
-                        return complain(paths[i], -errno);
+                        return tool_complain(paths[i], NULL, -errno);
                 fd = RET_NERRNO(open(paths[i], flags | O_CLOEXEC | (S_ISBLK(st.st_mode) ? O_EXCL : 0)));
                 if (fd < 0)
-                        return complain(paths[i], fd);
+                        return tool_complain(paths[i], NULL, fd);
                 ret->fds[ret->n] = fd;
                 ret->sizes[ret->n++] = (uint64_t) st.st_size;
                 if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &ret->sizes[i]) < 0)
-                        return complain(paths[i], -errno);
+                        return tool_complain(paths[i], NULL, -errno);
         }
         return 0;
 }
@@ -74,86 +71,133 @@ static int parse_chunk(const char *text, uint32_t *ret) {
         return -EINVAL;
 }
 
+/* Everything that was written, then the table that says so. */
+static int volume_save(const Members *m, StripeVolume *volume) {
+        int r = 0;
+
+        for (uint32_t k = 0; k < m->n && r >= 0; k++)
+                r = RET_NERRNO(fsync(m->fds[k]));
+        if (r >= 0)
+                r = stripe_save(volume);
+        return r < 0 ? tool_complain("the table of files cannot be written", NULL, r) : 0;
+}
+
 /* ---- subcommands ---------------------------------------------------------------------------------------------------- */
 
-static int create(char **words, int n) {
+typedef struct Options {
+        bool json;
+        uint32_t shift;
+} Options;
+
+static int create(char **words, int n, const Options *options) {
         _cleanup_(members_done) Members m = {0};
-        uint32_t shift = 16;
         uint8_t uuid[16];
         int r;
 
-        if (n >= 2 && strcmp(words[0], "--chunk") == 0) {
-                if (parse_chunk(words[1], &shift) < 0)
-                        return -EINVAL;
-                words += 2;
-                n -= 2;
-        }
         r = members_open(words, n, O_RDWR, &m);
         if (r >= 0 && getrandom(uuid, sizeof uuid, 0) != (ssize_t) sizeof uuid)
                 r = -EIO;
         if (r < 0)
                 return r;
-        r = stripe_create(m.fds, m.sizes, m.n, shift, uuid);
-        return r < 0 ? complain("the volume cannot be made", r) : 0;
+        r = stripe_create(m.fds, m.sizes, m.n, options->shift, uuid);
+        return r < 0 ? tool_complain("the volume cannot be made", NULL, r) : 0;
 }
 
-static int copy_in(StripeVolume *volume, uint32_t i) {
-        _cleanup_free_ char *chunk = malloc(1 << 20);
-        StripeFile *file = &volume->table.files[i];
-
-        if (!chunk)
-                return -ENOMEM;
-        for (;;) {
-                ssize_t n = RET_NERRNO(read(STDIN_FILENO, chunk, 1 << 20));
-                int r;
-                if (n == -EINTR)
-                        continue;
-                if (n <= 0)
-                        return (int) n;
-                r = stripe_reserve(volume, i, file->size + (uint64_t) n);
-                if (r >= 0)
-                        r = stripe_move(volume, file, /* write= */ true, file->size, chunk, (uint64_t) n);
-                if (r < 0)
-                        return r;
-                file->size += (uint64_t) n;
-        }
-}
-
-/* What is behind the end in the last block is zero, as the server expects it. */
-static int pad(StripeVolume *volume, uint32_t i) {
-        StripeFile *file = &volume->table.files[i];
-
-        return stripe_move(volume, file, /* write= */ true, file->size, NULL, ALIGN_TO(file->size, (uint64_t) STRIPE_BLOCK) - file->size);
-}
-
-static int add(char **words, int n) {
+static int add(char **words, int n, const Options *options) {
         _cleanup_(members_done) Members m = {0};
         static StripeVolume volume;
+        uint64_t size = UINT64_MAX, done = 0;
         struct timespec now;
+        struct stat st;
         int i, r;
 
-        r = n > 2 ? members_open(words + 1, n - 1, O_RDWR, &m) : -EINVAL;
+        r = members_open(words + 1, n - 1, O_RDWR, &m);
         if (r >= 0)
                 r = volume_open(&m, &volume);
         if (r < 0)
                 return r;
         i = stripe_add(&volume, words[0]);
         if (i < 0)
-                return complain(words[0], i);
+                return tool_complain(words[0], NULL, i);
         (void) clock_gettime(CLOCK_REALTIME, &now);
         volume.table.files[i].mode = 0644;
-        volume.table.files[i].mtime = now.tv_sec * 1000000000LL + now.tv_nsec;
-        r = copy_in(&volume, (uint32_t) i);
-        if (r >= 0)
-                r = pad(&volume, (uint32_t) i);
-        for (uint32_t k = 0; k < m.n && r >= 0; k++)
-                r = RET_NERRNO(fsync(m.fds[k]));
-        if (r >= 0)
-                r = stripe_save(&volume);
-        return r < 0 ? complain(words[0], r) : 0;
+        volume.table.files[i].mtime = stripe_time(&now);
+        if (fstat(STDIN_FILENO, &st) >= 0 && S_ISREG(st.st_mode) && lseek(STDIN_FILENO, 0, SEEK_CUR) == 0)
+                size = (uint64_t) st.st_size;
+        r = fill_file(&volume, (uint32_t) i, STDIN_FILENO, size, words[0], size == UINT64_MAX ? 0 : size, &done);
+        return r < 0 ? r : volume_save(&m, &volume);
 }
 
-static int list(char **words, int n) {
+static int fill(char **words, int n, const Options *options) {
+        _cleanup_(members_done) Members m = {0};
+        static StripeVolume volume;
+        uint64_t bytes;
+        uint32_t count;
+        int r;
+
+        r = members_open(words + 1, n - 1, O_RDWR, &m);
+        if (r >= 0)
+                r = volume_open(&m, &volume);
+        if (r >= 0)
+                r = fill_directory(&volume, words[0], &count, &bytes);
+        if (r >= 0)
+                r = volume_save(&m, &volume);
+        if (r >= 0)
+                printf(options->json ? "{\"files\": %u, \"bytes\": %llu}\n" : "%u files, %llu bytes\n", count, (unsigned long long) bytes);
+        return r;
+}
+
+static json_object *file_to_json(const StripeVolume *volume, const StripeFile *file) {
+        json_object *object = json_object_new_object(), *runs = json_object_new_array();
+
+        tool_json_name(object, file->name);
+        json_object_object_add(object, "size", json_object_new_uint64(file->size));
+        json_object_object_add(object, "generation", json_object_new_uint64(file->generation));
+        for (uint32_t i = 0; i < file->n_runs; i++) {
+                json_object *run = json_object_new_object();
+                json_object_object_add(run, "first", json_object_new_uint64(volume->table.runs[file->first_run + i].first));
+                json_object_object_add(run, "rows", json_object_new_uint64(volume->table.runs[file->first_run + i].n_rows));
+                (void) json_object_array_add(runs, run);
+        }
+        json_object_object_add(object, "runs", runs);
+        return object;
+}
+
+static void print_json(const StripeVolume *volume, uint64_t used) {
+        json_object *object = json_object_new_object(), *files = json_object_new_array();
+
+        json_object_object_add(object, "members", json_object_new_uint64(volume->n));
+        json_object_object_add(object, "chunk", json_object_new_uint64(1ULL << volume->shift));
+        json_object_object_add(object, "first-row-offset", json_object_new_uint64(stripe_row_addr(volume, 0)));
+        json_object_object_add(object, "rows", json_object_new_uint64(volume->n_rows));
+        json_object_object_add(object, "rows-used", json_object_new_uint64(used));
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
+                if (volume->table.files[i].name[0])
+                        (void) json_object_array_add(files, file_to_json(volume, &volume->table.files[i]));
+        json_object_object_add(object, "files", files);
+        puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
+        (void) json_object_put(object);
+}
+
+static void print_table(const StripeVolume *volume, uint64_t used) {
+        char name[4 * STRIPE_NAME_MAX + 1];
+
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
+                const StripeFile *file = &volume->table.files[i];
+                if (!file->name[0])
+                        continue;
+                printf("%12llu  rows ", (unsigned long long) file->size);
+                for (uint32_t k = 0; k < file->n_runs; k++) {
+                        const StripeRun *run = &volume->table.runs[file->first_run + k];
+                        printf("%s%llu+%llu", k > 0 ? "," : "", (unsigned long long) run->first, (unsigned long long) run->n_rows);
+                }
+                printf("%s  %s\n", file->n_runs > 0 ? "" : "none", tool_escape(file->name, name, sizeof name));
+        }
+        printf("%u members, chunks of %u KiB, %llu of %llu rows used\n", volume->n, 1U << (volume->shift - 10), (unsigned long long) used,
+               (unsigned long long) volume->n_rows);
+}
+
+static int list(char **words, int n, const Options *options) {
         _cleanup_(members_done) Members m = {0};
         static StripeVolume volume;
         uint64_t used = 0;
@@ -164,29 +208,42 @@ static int list(char **words, int n) {
                 r = volume_open(&m, &volume);
         if (r < 0)
                 return r;
-        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
-                const StripeFile *file = &volume.table.files[i];
-                if (!file->name[0])
-                        continue;
-                used += file->n_rows;
-                printf("%12llu  rows %llu+%llu  %s\n", (unsigned long long) file->size, (unsigned long long) file->first,
-                       (unsigned long long) file->n_rows, file->name);
-        }
-        printf("%u members, chunks of %u KiB, %llu of %llu rows used\n", volume.n, 1U << (volume.shift - 10), (unsigned long long) used,
-               (unsigned long long) volume.n_rows);
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
+                used += volume.table.files[i].n_rows;
+        (options->json ? print_json : print_table)(&volume, used);
         return 0;
+}
+
+static int usage(void) {
+        fputs("usage: fused-stripe create [--chunk SIZE] DEVICE DEVICE...\n       fused-stripe add NAME DEVICE DEVICE... <DATA\n"
+              "       fused-stripe fill [--json] DIRECTORY DEVICE DEVICE...\n       fused-stripe list|check [--json] DEVICE DEVICE...\n", stderr);
+        return 2;
 }
 
 int main(int argc, char **argv) {
         static const struct {
-                const char *name;
-                int (*run)(char **words, int n);
-        } commands[] = {{"create", create}, {"add", add}, {"list", list}, {"check", list}};
+                const char *name, *option;
+                int n_names; /* words before the devices */
+                int (*run)(char **words, int n, const Options *options);
+        } commands[] = {
+                {"create", "--chunk", 0, create}, {"add", NULL, 1, add}, {"fill", "--json", 1, fill},
+                {"list", "--json", 0, list}, {"check", "--json", 0, list},
+        };
+        Options options = {.shift = 16};
 
-        for (size_t i = 0; argc > 2 && i < ELEMENTSOF(commands); i++)
-                if (strcmp(argv[1], commands[i].name) == 0)
-                        return commands[i].run(argv + 2, argc - 2) < 0 ? 1 : 0;
-        fputs("usage: fused-stripe create [--chunk SIZE] DEVICE DEVICE...\n       fused-stripe add NAME DEVICE DEVICE... <DATA\n"
-              "       fused-stripe list|check DEVICE DEVICE...\n", stderr);
-        return 2;
+        for (size_t i = 0; argc > 2 && i < ELEMENTSOF(commands); i++) {
+                int at = 2;
+                if (strcmp(argv[1], commands[i].name) != 0)
+                        continue;
+                if (commands[i].option && strcmp(argv[at], commands[i].option) == 0) {
+                        options.json = commands[i].run != create;
+                        if (!options.json && (at + 1 == argc || parse_chunk(argv[++at], &options.shift) < 0))
+                                return 2;
+                        at++;
+                }
+                if (argc - at <= commands[i].n_names)
+                        return usage();
+                return commands[i].run(argv + at, argc - at, &options) < 0 ? 1 : 0;
+        }
+        return usage();
 }

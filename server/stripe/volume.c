@@ -64,28 +64,82 @@ static const char *check_member(const StripeMember *m, const StripeMember *first
         return NULL;
 }
 
-/* A file that is empty keeps the place it had, where another may be by now. */
-static bool overlap(const StripeFile *a, const StripeFile *b) {
-        return a->n_rows > 0 && b->n_rows > 0 && a->first < b->first + b->n_rows && b->first < a->first + a->n_rows;
+static int compare_runs(const void *a, const void *b) {
+        const StripeRun *x = a, *y = b;
+
+        return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* Everything that the table says is checked once, here: names, rows within the volume that no two files share, sizes within the rows. */
+/* All runs by place. The caller frees. */
+static StripeRun *sorted_runs(const StripeTable *table) {
+        StripeRun *runs = calloc(table->n_runs + 1, sizeof *runs);
+
+        if (runs && table->n_runs > 0) {
+                memcpy(runs, table->runs, table->n_runs * sizeof *runs);
+                qsort(runs, table->n_runs, sizeof *runs, compare_runs);
+        }
+        return runs;
+}
+
+/* Rows within the volume that no two runs share. */
+static bool runs_are_sound(const StripeVolume *volume, const StripeTable *table) {
+        _cleanup_free_ StripeRun *runs = sorted_runs(table);
+        uint64_t end = 0;
+
+        for (uint32_t i = 0; runs && i < table->n_runs; i++) {
+                if (runs[i].n_rows == 0 || runs[i].first < end || runs[i].first > volume->n_rows || runs[i].n_rows > volume->n_rows - runs[i].first)
+                        return false;
+                end = runs[i].first + runs[i].n_rows;
+        }
+        return runs;
+}
+
+static bool name_is_sound(const StripeTable *table, uint32_t i) {
+        const StripeFile *file = &table->files[i];
+
+        if (!memchr(file->name, 0, sizeof file->name) || strchr(file->name, '/') || strcmp(file->name, ".") == 0 || strcmp(file->name, "..") == 0)
+                return false;
+        for (uint32_t k = 0; k < i; k++)
+                if (strcmp(file->name, table->files[k].name) == 0)
+                        return false;
+        return true;
+}
+
+/* Everything that the table says is checked once, here: names, runs, that each is one file's, sizes within the rows. */
 static bool table_is_sound(const StripeVolume *volume, const StripeTable *table) {
+        uint32_t run = 0;
+
+        if (!runs_are_sound(volume, table))
+                return false;
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
                 const StripeFile *file = &table->files[i];
-                if (!file->name[0])
-                        continue;
-                if (!memchr(file->name, 0, sizeof file->name) || strchr(file->name, '/') || strcmp(file->name, ".") == 0 ||
-                    strcmp(file->name, "..") == 0 || file->first > volume->n_rows || file->n_rows > volume->n_rows - file->first ||
-                    file->size > stripe_room(volume, file))
+                uint64_t n_rows = 0;
+                if (file->first_run != run || file->n_runs > table->n_runs - run)
                         return false;
-                for (uint32_t k = 0; k < i; k++) {
-                        const StripeFile *other = &table->files[k];
-                        if (other->name[0] && (strcmp(file->name, other->name) == 0 || overlap(file, other)))
-                                return false;
-                }
+                for (; run < file->first_run + file->n_runs; run++)
+                        n_rows += table->runs[run].n_rows;
+                if (file->n_rows != n_rows || (file->name[0] ? !name_is_sound(table, i) || file->size > stripe_room(volume, file) : n_rows > 0))
+                        return false;
         }
-        return true;
+        return run == table->n_runs;
+}
+
+/* What of the table is written: up to the last run. */
+static size_t table_size(const StripeTable *table) {
+        return offsetof(StripeTable, runs) + table->n_runs * sizeof(StripeRun);
+}
+
+static void table_digest(const StripeTable *table, uint8_t *ret) {
+        (void) SHA256((const uint8_t *) &table->sequence, table_size(table) - offsetof(StripeTable, sequence), ret);
+}
+
+static bool table_is_whole(const StripeVolume *volume, const StripeTable *table) {
+        uint8_t digest[SHA256_DIGEST_LENGTH];
+
+        if (memcmp(table->magic, STRIPE_TABLE_MAGIC, sizeof table->magic) != 0 || table->n_runs > STRIPE_RUNS_MAX)
+                return false;
+        table_digest(table, digest);
+        return memcmp(digest, table->own, sizeof digest) == 0 && memcmp(table->uuid, volume->uuid, sizeof table->uuid) == 0;
 }
 
 static int load_table(StripeVolume *volume, const char **ret_why) {
@@ -100,9 +154,7 @@ static int load_table(StripeVolume *volume, const char **ret_why) {
                 int r = move_all(volume->fds[0], /* write= */ false, table, sizeof *table, at);
                 if (r < 0 && r != -EIO)
                         return r;
-                if (r < 0 || memcmp(table->magic, STRIPE_TABLE_MAGIC, sizeof table->magic) != 0 ||
-                    !is_signed(table, offsetof(StripeTable, own), table->own) ||
-                    memcmp(table->uuid, volume->uuid, sizeof table->uuid) != 0 || !table_is_sound(volume, table))
+                if (r < 0 || !table_is_whole(volume, table) || !table_is_sound(volume, table))
                         continue;
                 if (!found || table->sequence > volume->table.sequence)
                         volume->table = *table;
@@ -116,7 +168,7 @@ int stripe_open(const int *fds, const uint64_t *sizes, uint32_t n, StripeVolume 
         int r;
 
         if (n < 2 || n > STRIPE_MEMBERS_MAX) {
-                *ret_why = "a striped volume has 2 to 4 members";
+                *ret_why = "a striped volume has 2 to 8 members";
                 return -EINVAL;
         }
         for (uint32_t i = 0; i < n; i++) {
@@ -173,11 +225,11 @@ int stripe_save(StripeVolume *volume) {
         memcpy(table->magic, STRIPE_TABLE_MAGIC, sizeof table->magic);
         memcpy(table->uuid, volume->uuid, sizeof table->uuid);
         table->sequence++;
-        sign(table, offsetof(StripeTable, own), table->own);
+        table_digest(table, table->own);
         for (uint32_t i = 0; i < volume->n && r >= 0; i++) /* what the table says has data comes first */
                 r = RET_NERRNO(fdatasync(volume->fds[i]));
         for (uint64_t copy = 0; copy < 2 && r >= 0; copy++) {
-                r = move_all(volume->fds[0], /* write= */ true, table, sizeof *table, (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK);
+                r = move_all(volume->fds[0], /* write= */ true, table, table_size(table), (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK);
                 if (r >= 0)
                         r = RET_NERRNO(fdatasync(volume->fds[0]));
         }
@@ -202,67 +254,156 @@ int stripe_add(StripeVolume *volume, const char *name) {
                 return -EEXIST;
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
                 if (!volume->table.files[i].name[0]) {
-                        volume->table.files[i] = (StripeFile){0};
-                        memcpy(volume->table.files[i].name, name, strlen(name) + 1);
+                        StripeFile *file = &volume->table.files[i];
+                        *file = (StripeFile){.generation = file->generation + 1, .first_run = file->first_run};
+                        memcpy(file->name, name, strlen(name) + 1);
                         return (int) i;
                 }
         return -ENOSPC;
 }
 
-/* How many rows from `row` on are nobody's but `self`'s. */
-static uint64_t free_from(const StripeVolume *volume, uint64_t row, const StripeFile *self) {
+/* ---- rows ----------------------------------------------------------------------------------------------------------- */
+
+static StripeRun *run_of(StripeVolume *volume, const StripeFile *file, uint32_t k) {
+        return &volume->table.runs[file->first_run + k];
+}
+
+/* One more run of file i, or (n = -1) one less, which are its last. */
+static void shift_runs(StripeVolume *volume, uint32_t i, int n) {
+        StripeTable *table = &volume->table;
+        uint32_t end = table->files[i].first_run + table->files[i].n_runs, to = end + (uint32_t) n;
+
+        memmove(&table->runs[to], &table->runs[end], (table->n_runs - end) * sizeof *table->runs);
+        table->n_runs += (uint32_t) n;
+        table->files[i].n_runs += (uint32_t) n;
+        for (uint32_t k = i + 1; k < STRIPE_FILES_MAX; k++)
+                table->files[k].first_run += (uint32_t) n;
+}
+
+static void give_back(StripeVolume *volume, uint32_t i, uint64_t n_rows) {
+        StripeFile *file = &volume->table.files[i];
+
+        while (file->n_rows > n_rows) {
+                StripeRun *last = run_of(volume, file, file->n_runs - 1);
+                uint64_t n = MIN_OF(last->n_rows, file->n_rows - n_rows);
+                last->n_rows -= n;
+                file->n_rows -= n;
+                if (last->n_rows == 0)
+                        shift_runs(volume, i, -1);
+        }
+}
+
+void stripe_remove(StripeVolume *volume, uint32_t i) {
+        StripeFile *file = &volume->table.files[i];
+
+        give_back(volume, i, 0);
+        *file = (StripeFile){.generation = file->generation, .first_run = file->first_run};
+}
+
+/* How many rows from `row` on are nobody's. */
+static uint64_t free_from(const StripeVolume *volume, uint64_t row) {
         uint64_t end = volume->n_rows;
 
-        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
-                const StripeFile *file = &volume->table.files[i];
-                if (!file->name[0] || file->n_rows == 0 || file == self || file->first + file->n_rows <= row)
-                        continue;
-                end = MIN_OF(end, file->first);
+        for (uint32_t i = 0; i < volume->table.n_runs; i++) {
+                const StripeRun *run = &volume->table.runs[i];
+                if (run->first + run->n_rows > row)
+                        end = MIN_OF(end, run->first);
         }
         return end > row ? end - row : 0;
 }
 
-/* A file without rows begins where most are free. */
-static void choose_place(const StripeVolume *volume, StripeFile *file) {
-        uint64_t best = free_from(volume, 0, file), first = 0;
+/* Where most rows are free. */
+static int widest_gap(const StripeVolume *volume, StripeRun *ret) {
+        _cleanup_free_ StripeRun *runs = sorted_runs(&volume->table);
+        uint64_t end = 0;
 
-        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
-                const StripeFile *other = &volume->table.files[i];
-                uint64_t row = other->first + other->n_rows, n;
-                if (!other->name[0] || other == file)
-                        continue;
-                n = free_from(volume, row, file);
-                if (n > best) {
-                        best = n;
-                        first = row;
-                }
+        if (!runs)
+                return -ENOMEM;
+        *ret = (StripeRun){0};
+        runs[volume->table.n_runs] = (StripeRun){.first = volume->n_rows};
+        for (uint32_t i = 0; i <= volume->table.n_runs; i++) {
+                if (runs[i].first - end > ret->n_rows)
+                        *ret = (StripeRun){.first = end, .n_rows = runs[i].first - end};
+                end = runs[i].first + runs[i].n_rows;
         }
-        file->first = first;
+        return ret->n_rows > 0 ? 0 : -ENOSPC;
 }
 
-int stripe_reserve(StripeVolume *volume, uint32_t i, uint64_t bytes) {
+/* Who has been in another's way once leaves room, to both sides: files that grow in turn would have a run for each row otherwise. */
+static int add_run(StripeVolume *volume, uint32_t i, uint64_t wanted, bool apart) {
         StripeFile *file = &volume->table.files[i];
-        uint64_t row = (uint64_t) volume->n << volume->shift, needed = bytes / row + (bytes % row != 0);
+        StripeRun gap;
+        int r;
 
-        if (needed > volume->n_rows)
+        if (volume->table.n_runs == STRIPE_RUNS_MAX)
                 return -ENOSPC;
-        if (file->n_rows == 0 && needed > 0)
-                choose_place(volume, file);
-        if (needed > file->n_rows && needed > free_from(volume, file->first, file))
-                return -ENOSPC;
-        file->n_rows = needed;
+        r = widest_gap(volume, &gap);
+        if (r < 0)
+                return r;
+        if (wanted < gap.n_rows && gap.first > 0 && apart)
+                gap.first += (gap.n_rows - wanted) / 2;
+        gap.n_rows = MIN_OF(gap.n_rows, wanted);
+        shift_runs(volume, i, 1);
+        *run_of(volume, file, file->n_runs - 1) = gap;
+        file->n_rows += gap.n_rows;
         return 0;
 }
 
-uint64_t stripe_first_addr(const StripeVolume *volume, const StripeFile *file) {
-        return (first_row(volume->shift) + file->first) << volume->shift;
+static bool extend_last(StripeVolume *volume, StripeFile *file, uint64_t wanted) {
+        StripeRun *last = file->n_runs > 0 ? run_of(volume, file, file->n_runs - 1) : NULL;
+        uint64_t n = last ? MIN_OF(wanted, free_from(volume, last->first + last->n_rows)) : 0;
+
+        if (n == 0)
+                return false;
+        last->n_rows += n;
+        file->n_rows += n;
+        return true;
+}
+
+int stripe_reserve(StripeVolume *volume, uint32_t i, uint64_t bytes, bool apart) {
+        StripeFile *file = &volume->table.files[i];
+        uint64_t row = (uint64_t) volume->n << volume->shift, needed = bytes / row + (bytes % row != 0), before = file->n_rows, used = 0;
+        int r;
+
+        give_back(volume, i, needed);
+        for (uint32_t k = 0; k < STRIPE_FILES_MAX; k++)
+                used += volume->table.files[k].n_rows;
+        if (needed > file->n_rows && needed - file->n_rows > volume->n_rows - used)
+                return -ENOSPC;
+        while (file->n_rows < needed) {
+                if (extend_last(volume, file, needed - file->n_rows))
+                        continue;
+                r = add_run(volume, i, needed - file->n_rows, apart || before > 0);
+                if (r < 0) {
+                        give_back(volume, i, before);
+                        return r;
+                }
+        }
+        return 0;
+}
+
+/* ---- places --------------------------------------------------------------------------------------------------------- */
+
+uint64_t stripe_row_addr(const StripeVolume *volume, uint64_t row) {
+        return (first_row(volume->shift) + row) << volume->shift;
+}
+
+void stripe_first_run(const StripeVolume *volume, const StripeFile *file, uint64_t *ret_addr, uint64_t *ret_bytes) {
+        const StripeRun nothing = {0}, *run = file->n_runs > 0 ? &volume->table.runs[file->first_run] : &nothing;
+
+        *ret_addr = stripe_row_addr(volume, run->first);
+        *ret_bytes = (run->n_rows * volume->n) << volume->shift;
 }
 
 void stripe_map(const StripeVolume *volume, const StripeFile *file, uint64_t pos, uint32_t *ret_member, uint64_t *ret_addr, uint64_t *ret_offset) {
-        uint64_t chunk = pos >> volume->shift;
+        uint64_t chunk = pos >> volume->shift, row = chunk / volume->n;
+        const StripeRun *run = &volume->table.runs[file->first_run];
 
+        assert(row < file->n_rows);
+        for (; row >= run->n_rows; run++)
+                row -= run->n_rows;
         *ret_member = (uint32_t) (chunk % volume->n);
-        *ret_addr = stripe_first_addr(volume, file) + ((chunk / volume->n) << volume->shift);
+        *ret_addr = stripe_row_addr(volume, run->first + row);
         *ret_offset = chunk << volume->shift;
 }
 
@@ -282,4 +423,24 @@ int stripe_move(const StripeVolume *volume, const StripeFile *file, bool write, 
                         return r;
         }
         return 0;
+}
+
+/* ---- times ---------------------------------------------------------------------------------------------------------- */
+
+#define NSEC 1000000000LL
+
+int64_t stripe_time(const struct timespec *time) {
+        const bool before = time->tv_sec < 0; /* towards 0 from there, or the product of the first second would not fit */
+        int64_t nsec;
+
+        if (__builtin_mul_overflow((int64_t) time->tv_sec + before, NSEC, &nsec) ||
+            __builtin_add_overflow(nsec, (int64_t) time->tv_nsec - (before ? NSEC : 0), &nsec))
+                return before ? INT64_MIN : INT64_MAX;
+        return nsec;
+}
+
+struct timespec stripe_timespec(int64_t nsec) {
+        int64_t rest = nsec % NSEC;
+
+        return (struct timespec){.tv_sec = nsec / NSEC - (rest < 0), .tv_nsec = rest < 0 ? rest + NSEC : rest};
 }

@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A striped volume: files interleaved over 2 to 4 devices, chunk by chunk. Little-endian, blocks of 4096 bytes.
+/* A striped volume: files interleaved over 2 to 8 devices, chunk by chunk. Little-endian, blocks of 4096 bytes. The manual, fused-stripe(1), has
+ * the layout in full.
  *
  *   each member   block 0: StripeMember. Row r is the chunk at (first row + r) * chunk
  *   member 0      the table of files, twice, in the blocks that follow. Each save writes both, one after the other: one is always whole, and when
  *                 one is damaged later, the other says the same. Of two that are sound the one with the higher sequence number is meant
  *
- * A file has rows of its own, one after the other, over all members: chunk k of it is in row k / n of member k % n. It grows as
- * long as the rows behind it are free. */
+ * A file has rows of its own over all members: chunk k of it is in its row k / n, on member k % n. Its rows are in runs, one after the other;
+ * it grows while rows behind the last one are free, and in a new run otherwise. The runs of all files are in one array, sorted by file. */
+
+#include <time.h>
 
 #include "base/macro.h"
 
 #define STRIPE_MAGIC "fusdstrp"
 #define STRIPE_TABLE_MAGIC "fusdstrt"
-#define STRIPE_VERSION 1U
+#define STRIPE_VERSION 2U
 #define STRIPE_BLOCK 4096U
-#define STRIPE_MEMBERS_MAX 4U
+#define STRIPE_MEMBERS_MAX 8U /* as many as a mapping program knows */
 #define STRIPE_FILES_MAX 500U
+#define STRIPE_RUNS_MAX 4096U /* of all files */
 #define STRIPE_NAME_MAX 71U
-#define STRIPE_TABLE_BLOCKS 16U
+#define STRIPE_TABLE_BLOCKS 31U
 #define STRIPE_SHIFT_MIN 12U /* chunks of 4 KiB... */
 #define STRIPE_SHIFT_MAX 26U /* ...to 64 MiB */
 
@@ -31,21 +35,29 @@ typedef struct StripeMember {
         uint8_t own[32];   /* SHA-256 of everything before */
 } StripeMember;
 
+typedef struct StripeRun {
+        uint64_t first, n_rows; /* at least one */
+} StripeRun;
+
 typedef struct StripeFile {
         char name[STRIPE_NAME_MAX + 1]; /* "": free */
         uint64_t size;     /* bytes */
-        uint64_t first;    /* row */
-        uint64_t n_rows;
+        uint64_t n_rows;   /* of its runs together */
         int64_t mtime;     /* nanoseconds since 1970 */
-        uint32_t mode, uid, gid, reserved;
+        uint32_t mode, uid, gid;
+        uint32_t generation; /* one more for each file in this place; stays when it is free */
+        uint32_t first_run;  /* how many runs the files before this have; of free places as well */
+        uint32_t n_runs;
 } StripeFile;
 
 typedef struct StripeTable {
         char magic[8];
+        uint8_t own[32];   /* SHA-256 of everything behind this, up to the last run that is used */
         uint64_t sequence;
         uint8_t uuid[16];
+        uint32_t n_runs, reserved;
         StripeFile files[STRIPE_FILES_MAX];
-        uint8_t own[32];
+        StripeRun runs[STRIPE_RUNS_MAX]; /* written as far as they are used */
 } StripeTable;
 _Static_assert(sizeof(StripeTable) <= STRIPE_TABLE_BLOCKS * STRIPE_BLOCK, "a copy of the table has its blocks");
 
@@ -66,13 +78,21 @@ int stripe_save(StripeVolume *volume) _must_check_;
 
 int stripe_find(const StripeVolume *volume, const char *name); /* index, or -ENOENT */
 int stripe_add(StripeVolume *volume, const char *name);        /* index, or -EEXIST, -ENOSPC, -EINVAL, -ENAMETOOLONG */
-/* Gives a file rows for that many bytes, if those behind it are free. -ENOSPC. Fewer: gives back. */
-int stripe_reserve(StripeVolume *volume, uint32_t i, uint64_t bytes) _must_check_;
-/* Where the chunk is that holds pos: member, bytes on it, and [*ret_offset, + chunk) of the file. */
+void stripe_remove(StripeVolume *volume, uint32_t i);
+/* Gives a file rows for that many bytes; fewer: gives back. apart: others grow as well, so that a file without rows begins in the midst
+ * of what is free and not right behind one. -ENOSPC: fewer are free, or there are too many runs; then nothing has changed. */
+int stripe_reserve(StripeVolume *volume, uint32_t i, uint64_t bytes, bool apart) _must_check_;
+/* Where the chunk is that holds pos, which is within the file's rows: member, bytes on it, and [*ret_offset, + chunk) of the file. */
 void stripe_map(const StripeVolume *volume, const StripeFile *file, uint64_t pos, uint32_t *ret_member, uint64_t *ret_addr, uint64_t *ret_offset);
-uint64_t stripe_first_addr(const StripeVolume *volume, const StripeFile *file); /* of its row 0, on every member */
+/* Where a row begins on every member, bytes. */
+uint64_t stripe_row_addr(const StripeVolume *volume, uint64_t row);
+/* The first run, which a mapping program can compute: where it begins on every member, and the bytes of the file that it holds. */
+void stripe_first_run(const StripeVolume *volume, const StripeFile *file, uint64_t *ret_addr, uint64_t *ret_bytes);
 static inline uint64_t stripe_room(const StripeVolume *volume, const StripeFile *file) { /* bytes that its rows hold */
         return (file->n_rows * volume->n) << volume->shift;
 }
+/* Nanoseconds since 1970, before it negative; what is too far away is as far as they go. */
+int64_t stripe_time(const struct timespec *time);
+struct timespec stripe_timespec(int64_t nsec); /* its tv_nsec is never negative */
 /* Moves [pos, pos + size) between memory and members, within the file's rows. data NULL: zeroes are written. */
 int stripe_move(const StripeVolume *volume, const StripeFile *file, bool write, uint64_t pos, void *data, uint64_t size) _must_check_;
