@@ -49,7 +49,7 @@ trap 'exit 143' TERM HUP
 
 step "packages and build"
 install_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_RUN[@]}"
-[ -f "$BUILD/build.ninja" ] || meson setup "$BUILD" --prefix "$STAGE" -Dwerror=false >"$BUILD.log" 2>&1 || { tail -n 30 "$BUILD.log"; exit 1; }
+[ -f "$BUILD/build.ninja" ] || meson setup "$BUILD" --prefix "$STAGE" >"$BUILD.log" 2>&1 || { tail -n 30 "$BUILD.log"; exit 1; }
 rm -f "$BUILD.log"
 ninja -C "$BUILD" --quiet
 meson install -C "$BUILD" --no-rebuild --quiet >/dev/null

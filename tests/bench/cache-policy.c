@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cache-policy-driver all|recorded TRACE...: how often a mapping is found, by what is evicted when the pool is full: by the
+/* cache-policy-driver all|recorded JSON TRACE...: how often a mapping is found, by what is evicted when the pool is full: by the
  * pool's own rule, the leaf that was used longest ago ("lru", exact), or everything ("drop", what the kernel's cache
  * does). All three run in the very same cache.
  *
@@ -127,7 +127,8 @@ static uint64_t replay(const Trace *trace, enum rule rule, uint64_t limit, doubl
         return bytes;
 }
 
-static void run(const Trace *trace) {
+static void run(const Trace *trace, bool json) {
+        static bool again;
         static const unsigned shares[] = { 10, 25, 50 };
         double all, rates[N_RULES];
         uint64_t bytes = replay(trace, RULE_OWN, 0, &all);
@@ -135,8 +136,14 @@ static void run(const Trace *trace) {
         for (size_t i = 0; i < ELEMENTSOF(shares); i++) {
                 for (unsigned rule = 0; rule < N_RULES; rule++)
                         (void) replay(trace, rule, bytes * shares[i] / 100, &rates[rule]);
-                printf("%-12s  %8zu  %5u %%  %7.2f  %7.2f  %7.2f  %9.2f\n", trace->name, trace->n, shares[i],
-                       rates[RULE_OWN], rates[RULE_LRU], rates[RULE_DROP], all);
+                if (json)
+                        printf("%s\n  {\"trace\": \"%s\", \"accesses\": %zu, \"limit\": %u, \"own\": %.2f, \"lru\": %.2f, \"drop\": %.2f, "
+                               "\"unlimited\": %.2f}",
+                               again ? "," : "", trace->name, trace->n, shares[i], rates[RULE_OWN], rates[RULE_LRU], rates[RULE_DROP], all);
+                else
+                        printf("%-12s  %8zu  %5u %%  %7.2f  %7.2f  %7.2f  %9.2f\n", trace->name, trace->n, shares[i],
+                               rates[RULE_OWN], rates[RULE_LRU], rates[RULE_DROP], all);
+                again = true;
         }
 }
 
@@ -154,7 +161,9 @@ static void load(const char *path, Trace *ret) {
 }
 
 int main(int argc, char **argv) {
-        printf("trace         accesses    limit      own      lru     drop  unlimited   (found, %%)\n");
+        bool json = argc > 2 && strcmp(argv[2], "1") == 0;
+
+        printf(json ? "[" : "trace         accesses    limit      own      lru     drop  unlimited   (found, %%)\n");
         for (size_t i = 0; i < ELEMENTSOF(made_up) && argc > 1 && strcmp(argv[1], "all") == 0; i++) {
                 Trace trace = { .name = made_up[i].name,
                                 .n = N_ACCESSES,
@@ -163,14 +172,16 @@ int main(int argc, char **argv) {
                         fail("no memory");
                 for (size_t k = 0; k < trace.n; k++)
                         trace.blocks[k] = made_up[i].next(k);
-                run(&trace);
+                run(&trace, json);
                 free(trace.blocks);
         }
-        for (int i = 2; i < argc; i++) {
+        for (int i = 3; i < argc; i++) {
                 Trace trace;
                 load(argv[i], &trace);
-                run(&trace);
+                run(&trace, json);
                 free(trace.blocks);
         }
+        if (json)
+                printf("\n]\n");
         return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* density-driver DIRECTORY RUNTIME-DIRECTORY BROKER-PID MANAGER-PID COUNT...: that many mounts of the mirror at once: the time
+/* density-driver DIRECTORY RUNTIME-DIRECTORY BROKER-PID MANAGER-PID JSON COUNT...: that many mounts of the mirror at once: the time
  * of the last one, of a list, and the memory of broker, manager and servers (PSS, from smaps_rollup). DIRECTORY has tree/file. */
 
 #include <stdio.h>
@@ -37,7 +37,7 @@ static unsigned long servers_pss(json_object *list) {
         return sum;
 }
 
-static void measure(FusedClient *client, const char *directory, size_t n, pid_t broker, pid_t manager) {
+static void measure(FusedClient *client, const char *directory, size_t n, pid_t broker, pid_t manager, bool json, bool first) {
         static uint64_t ids[MOUNTS_MAX];
         uint64_t start, last = 0, all = bench_usec(), listed;
         char tree[512], mountpoint[512];
@@ -59,8 +59,15 @@ static void measure(FusedClient *client, const char *directory, size_t n, pid_t 
         if (json_object_array_length(list) != n)
                 bench_fail("the list has another number of mounts");
         unsigned long pss = memory_kib(broker, "Pss:") + memory_kib(manager, "Pss:");
-        printf("%7zu %12lu %12lu %10lu %10lu %10lu %10lu %12.1f\n", n, (unsigned long) last, (unsigned long) (all / n), (unsigned long) listed,
-               memory_kib(broker, "Rss:"), memory_kib(manager, "Rss:"), pss, (double) servers_pss(list) / (double) n);
+        if (json)
+                printf("%s\n  {\"mounts\": %zu, \"last-usec\": %lu, \"mean-usec\": %lu, \"list-usec\": %lu, \"pss-kib\": %lu, "
+                       "\"server-pss-kib\": %.1f}",
+                       first ? "" : ",", n, (unsigned long) last, (unsigned long) (all / n), (unsigned long) listed, pss,
+                       (double) servers_pss(list) / (double) n);
+        else
+                printf("%7zu %12lu %12lu %10lu %10lu %10lu %10lu %12.1f\n", n, (unsigned long) last, (unsigned long) (all / n),
+                       (unsigned long) listed, memory_kib(broker, "Rss:"), memory_kib(manager, "Rss:"), pss,
+                       (double) servers_pss(list) / (double) n);
         (void) fflush(stdout);
         (void) json_object_put(list);
         for (size_t i = 0; i < n; i++) {
@@ -71,17 +78,23 @@ static void measure(FusedClient *client, const char *directory, size_t n, pid_t 
 }
 
 int main(int argc, char **argv) {
-        if (argc < 6)
+        if (argc < 7)
                 return 2;
+        bool json = strcmp(argv[5], "1") == 0;
         FusedClient *client = bench_connect(argv[2]);
-        printf("%7s %12s %12s %10s %10s %10s %10s %12s\n", "mounts", "last, usec", "mean, usec", "list, usec",
-               "broker RSS", "mgr RSS", "both PSS", "server PSS");
-        for (int i = 5; i < argc; i++) {
+        if (json)
+                printf("[");
+        else
+                printf("%7s %12s %12s %10s %10s %10s %10s %12s\n", "mounts", "last, usec", "mean, usec", "list, usec",
+                       "broker RSS", "mgr RSS", "both PSS", "server PSS");
+        for (int i = 6; i < argc; i++) {
                 size_t n = (size_t) atoi(argv[i]);
                 if (n == 0 || n > MOUNTS_MAX)
                         return 2;
-                measure(client, argv[1], n, atoi(argv[3]), atoi(argv[4]));
+                measure(client, argv[1], n, atoi(argv[3]), atoi(argv[4]), json, i == 6);
         }
+        if (json)
+                printf("\n]\n");
         client = fused_client_free(client);
         return 0;
 }

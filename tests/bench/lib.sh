@@ -4,12 +4,13 @@
 
 bench_begin() { # arguments of the script
         TOP=$(realpath "$(dirname "$0")/../..")
-        BUILD=$TOP/build-test SMOKE=""
+        BUILD=$TOP/build-test SMOKE="" JSON=0
         while [ $# -gt 0 ]; do
                 case $1 in
                 --build) BUILD=$(realpath "$2"); shift 2 ;;
                 --smoke) SMOKE=1; shift ;;
-                *) echo "usage: $0 [--build DIR] [--smoke]" >&2; exit 2 ;;
+                --json) JSON=1; shift ;;
+                *) echo "usage: $0 [--build DIR] [--smoke] [--json]" >&2; exit 2 ;;
                 esac
         done
         STAGE=$BUILD/stage

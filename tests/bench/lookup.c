@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* lookup-driver ROUNDS JSON SIZE...: what a lookup of one extent costs among SIZE of them, and what an extent takes
  * in memory: in the mapping cache, in a sorted array of 32-byte records with bsearch(3), and in a red-black tree
- * (tsearch(3)) of such records.
+ * (tsearch(3)) of such records. And, as what no structure can go below that does not fit into the processor's caches: one read at a
+ * place that the position asked for decides, in memory of the mapping cache's size.
  *
  * Extents are 1 to 64 blocks long, one in eight has a gap before it, their places on the device are random. random:
  * positions that are independent of each other; chained: each depends on what was found for the one before;
@@ -23,9 +24,9 @@
 #define TREE_MAX 10000000U /* more than that takes minutes to build, and memory that a machine may not have */
 #define ROUNDS_MAX 15U
 
-enum structure { CACHE, ARRAY, TREE, N_STRUCTURES };
+enum structure { CACHE, ARRAY, TREE, MEMORY, N_STRUCTURES };
 enum pattern { RANDOM, CHAINED, SEQUENTIAL, N_PATTERNS };
-static const char *const structure_names[] = { "cache", "array", "tree" };
+static const char *const structure_names[] = { "cache", "array", "tree", "memory" };
 static const char *const pattern_names[] = { "random", "chained", "sequential" };
 
 typedef struct Set {
@@ -33,6 +34,7 @@ typedef struct Set {
         struct fused_mapping *array;
         MappingCache *cache;
         void *tree;
+        uint64_t *memory, scale; /* words, and which belongs to a position, times 2^64 */
         bool present[N_STRUCTURES];
 } Set;
 
@@ -80,6 +82,11 @@ static bool look(const Set *set, enum structure structure, uint64_t pos, struct 
                 node = tfind(&key, &set->tree, compare);
                 found = node ? *node : NULL;
                 break;
+        case MEMORY:
+                *ret = (struct fused_mapping){ .offset = pos,
+                                               .length = BLOCK,
+                                               .addr = set->memory[(unsigned __int128) pos * set->scale >> 64] };
+                return true;
         case N_STRUCTURES:
         default:
                 return false;
@@ -93,7 +100,7 @@ typedef struct Job {
         const Set *set;
         enum structure structure;
         enum pattern pattern;
-        uint64_t seed, n_lookups, missed, sum;
+        uint64_t seed, n_lookups, missed, sum, started, ended; /* the latter in nsec */
         pthread_barrier_t *start;
 } Job;
 
@@ -104,6 +111,7 @@ static void *job_run(void *userdata) {
         struct fused_mapping m = { 0 };
 
         pthread_barrier_wait(job->start);
+        job->started = nsec();
         for (uint64_t i = 0; i < job->n_lookups; i++) {
                 if (job->pattern == SEQUENTIAL)
                         pos = i == 0 || m.offset + m.length >= end ? set->array[0].offset : m.offset + m.length;
@@ -119,6 +127,7 @@ static void *job_run(void *userdata) {
                 if (job->pattern == CHAINED)
                         state ^= m.addr == 1; /* never; but that is not known before m is */
         }
+        job->ended = nsec();
         job->sum = sum;
         job->missed = missed;
         return NULL;
@@ -131,7 +140,7 @@ static double measure(const Set *set, enum structure structure, enum pattern pat
         pthread_t ids[2];
         pthread_barrier_t start;
 
-        pthread_barrier_init(&start, NULL, threads + 1);
+        pthread_barrier_init(&start, NULL, threads);
         for (unsigned i = 0; i < threads; i++) {
                 jobs[i] = (Job){ .set = set,
                                  .structure = structure,
@@ -142,16 +151,16 @@ static double measure(const Set *set, enum structure structure, enum pattern pat
                 if (pthread_create(&ids[i], NULL, job_run, &jobs[i]) != 0)
                         fail("cannot start a thread");
         }
-        pthread_barrier_wait(&start);
-        uint64_t before = nsec();
+        uint64_t from = UINT64_MAX, to = 0;
         *ret_sum = 0;
         for (unsigned i = 0; i < threads; i++) {
                 pthread_join(ids[i], NULL);
                 *ret_sum += jobs[i].sum;
+                from = MIN_OF(from, jobs[i].started);
+                to = MAX_OF(to, jobs[i].ended);
         }
-        uint64_t took = nsec() - before;
         pthread_barrier_destroy(&start);
-        return (double) took / (double) n_lookups;
+        return (double) (to - from) / (double) n_lookups;
 }
 
 static void make_extents(Set *set, uint64_t n) {
@@ -170,6 +179,16 @@ static void make_extents(Set *set, uint64_t n) {
                                                         .dev = 1 };
                 offset += blocks * BLOCK;
         }
+}
+
+static void make_memory(Set *set, uint64_t bytes) {
+        uint64_t n = bytes / sizeof(uint64_t), state = 7;
+        set->memory = malloc(n * sizeof(uint64_t));
+        if (!set->memory)
+                fail("no memory");
+        for (uint64_t i = 0; i < n; i++)
+                set->memory[i] = rnd(&state);
+        set->scale = (uint64_t) (((unsigned __int128) n << 64) / (set->array[set->n - 1].offset + BLOCK));
 }
 
 static uint32_t *permutation(uint64_t n) {
@@ -198,7 +217,7 @@ static void keep(void *node) {
 
 /* One size, inserted in one order: a row for each structure. */
 static void run(uint64_t n, bool shuffled, unsigned rounds, bool json, bool *first) {
-        Set set = { .present = { true, true, n <= TREE_MAX } };
+        Set set = { .present = { true, true, n <= TREE_MAX, true } };
         MappingPool *pool;
         MappingPoolFacts facts;
         double bytes[N_STRUCTURES] = { 0 }, insert, ns[N_STRUCTURES][N_PATTERNS][2][ROUNDS_MAX];
@@ -215,6 +234,8 @@ static void run(uint64_t n, bool shuffled, unsigned rounds, bool json, bool *fir
         insert = (double) (nsec() - before) / (double) n;
         mapping_pool_facts(pool, &facts);
         bytes[CACHE] = (double) facts.bytes / (double) n;
+        bytes[MEMORY] = bytes[CACHE];
+        make_memory(&set, facts.bytes);
         bytes[ARRAY] = sizeof(struct fused_mapping);
         size_t heap = allocated();
         for (uint64_t i = 0; i < n && set.present[TREE]; i++)
@@ -244,7 +265,7 @@ static void run(uint64_t n, bool shuffled, unsigned rounds, bool json, bool *fir
                                ", \"inserted\": \"%s\", \"structure\": \"%s\", \"bytes\": %.2f",
                                *first ? "" : ",", n, shuffled ? "random" : "sequential", structure_names[s], bytes[s]);
                 else
-                        printf("%10" PRIu64 "  %-10s  %-5s  %6.2f", n, shuffled ? "random" : "sequential",
+                        printf("%10" PRIu64 "  %-10s  %-6s %6.2f", n, shuffled ? "random" : "sequential",
                                structure_names[s], bytes[s]);
                 *first = false;
                 for (unsigned pattern = 0; pattern < N_PATTERNS; pattern++)
@@ -264,6 +285,7 @@ static void run(uint64_t n, bool shuffled, unsigned rounds, bool json, bool *fir
         tdestroy(set.tree, keep);
         mapping_cache_free(set.cache);
         mapping_pool_free(pool);
+        free(set.memory);
         free(set.array);
 }
 
@@ -275,7 +297,7 @@ int main(int argc, char **argv) {
         if (json)
                 printf("{\"bench\": \"lookup\", \"rounds\": %u, \"rows\": [", rounds);
         else
-                printf("   extents  inserted    what    bytes  random/1 random/2  chain/1  chain/2    seq/1    seq/2  "
+                printf("   extents  inserted    what     bytes  random/1 random/2  chain/1  chain/2    seq/1    seq/2  "
                        "insert   (ns; 1 or 2 threads)\n");
         for (int i = 3; i < argc; i++)
                 for (unsigned shuffled = 0; shuffled < 2; shuffled++)

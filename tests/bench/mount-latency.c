@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* mount-latency-driver DIRECTORY RUNTIME-DIRECTORY ROUNDS [PROGRAM]: from the request to the answer of the first stat of a
+/* mount-latency-driver DIRECTORY RUNTIME-DIRECTORY ROUNDS JSON: from the request to the answer of the first stat of a
  * file inside, for the same server under fused, under Debian's fusermount3, and started and mounted by nothing else. The
  * sides alternate in each round, so that whatever the machine does besides hits all of them.
  *
  * DIRECTORY (made by tests/bench/mount-latency) has tree/file, image (a squashfs of tree) and mnt, which belongs to nobody.
- * PROGRAM is the mirror server with its bare driver in front, if there is one. */
+ * JSON: 0 or 1. */
 
 #include <stdio.h>
 #include <string.h>
@@ -24,9 +24,7 @@
 typedef struct Bench {
         char tree[PATH_SIZE], image[PATH_SIZE], mountpoint[PATH_SIZE], file[PATH_SIZE + 8];
         FusedClient *client;
-        const char *bare; /* the driver of the bare mirror, or NULL */
-        uint64_t id;      /* of the mount that is there */
-        pid_t pid;        /* likewise, of its server, where it is our child */
+        uint64_t id; /* of the mount that is there */
 } Bench;
 
 static void stat_file(const Bench *bench) {
@@ -128,6 +126,14 @@ static double ratio(size_t a, size_t b, size_t n) {
         return (double) bench_percentile(sides[a].usec, n, 50) / (double) bench_percentile(sides[b].usec, n, 50);
 }
 
+static void report_json(size_t n) {
+        printf("[");
+        for (size_t i = 0; i < ELEMENTSOF(sides); i++)
+                printf("%s\n  {\"side\": \"%s\", \"p50\": %lu, \"p99\": %lu}", i > 0 ? "," : "", sides[i].name,
+                       (unsigned long) bench_percentile(sides[i].usec, n, 50), (unsigned long) bench_percentile(sides[i].usec, n, 99));
+        printf("\n]\n");
+}
+
 static void report(size_t n) {
         printf("%-24s %10s %10s   (request to first stat, microseconds, %zu rounds)\n", "", "p50", "p99", n);
         for (size_t i = 0; i < ELEMENTSOF(sides); i++)
@@ -144,7 +150,7 @@ static void report(size_t n) {
 int main(int argc, char **argv) {
         Bench bench = {0};
 
-        if (argc < 4)
+        if (argc < 5)
                 return 2;
         int rounds = atoi(argv[3]);
         size_t n = rounds > 0 && rounds <= ROUNDS_MAX ? (size_t) rounds : 1;
@@ -160,7 +166,7 @@ int main(int argc, char **argv) {
         for (size_t i = 0; i < n; i++)
                 for (size_t k = 0; k < ELEMENTSOF(sides); k++)
                         round_of(&bench, &sides[k], &sides[k].usec[i]);
-        report(n);
+        (strcmp(argv[4], "1") == 0 ? report_json : report)(n);
         bench.client = fused_client_free(bench.client);
         return 0;
 }

@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as after an interrupt, everything is given back
 
 
 def run(words, **options):
@@ -17,21 +20,34 @@ def run(words, **options):
     return done.stdout
 
 
-def busy_seconds():
-    """Of all processors, since boot: everything but idle, waiting and stolen time."""
+def fio(path, pattern, block, size, seconds, *words, direct=True, depth=1, offset=0):
+    """Returns (bytes, seconds)."""
+    command = ["fio", "--name=x", f"--filename={path}", f"--rw={pattern}", f"--bs={block}", f"--iodepth={depth}", f"--direct={int(direct)}",
+               "--ioengine=" + ("libaio" if depth > 1 else "psync"), f"--size={size}", f"--offset={offset}", "--randrepeat=1",
+               f"--runtime={seconds}", "--time_based", "--allow_file_create=0", "--output-format=json", *words]
+    text = run(command)
+    job = json.loads(text[text.index("{"):])["jobs"][0]
+    if job["error"]:
+        raise SystemExit(f"fio on {path}: error {job['error']}")
+    facts = job["write" if "write" in pattern else "read"]
+    return max(facts["io_bytes"], 1), max(facts["runtime"] / 1000, 0.001)
+
+
+def kernel_seconds():
+    """Of all processors, since boot: time in the kernel, for whomever, interrupts with it."""
     with open("/proc/stat") as file:
         words = [int(w) for w in file.readline().split()[1:9]]
-    return (sum(words) - words[3] - words[4] - words[7]) / TICKS
+    return (words[2] + words[5] + words[6]) / TICKS
 
 
 def server_facts(pid):
     if pid is None:
-        return {"cpu": 0.0, "peak": 0.0}
+        return {"cpu": 0.0, "user": 0.0, "peak": 0.0}
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     with open(f"/proc/{pid}/status") as file:
         peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
-    return {"cpu": (int(fields[11]) + int(fields[12])) / TICKS, "peak": peak / 1024}
+    return {"cpu": (int(fields[11]) + int(fields[12])) / TICKS, "user": int(fields[11]) / TICKS, "peak": peak / 1024}
 
 
 class Supervisor:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Inside the machine of unit-latency: unit-latency.py STAGE ROUNDS."""
+"""Inside the machine of unit-latency: unit-latency.py STAGE ROUNDS JSON."""
+import json
 import os
 import subprocess
 import sys
 import time
 
-STAGE, ROUNDS = sys.argv[1], int(sys.argv[2])
+STAGE, ROUNDS, JSON = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1"
+TABLE = sys.stderr if JSON else sys.stdout
 WORK = "/tmp/latency"
 IMAGE, POINT = WORK + "/image", WORK + "/mnt"
 FUSECTL = STAGE + "/bin/fusectl"
@@ -72,6 +74,7 @@ def main():
     while not os.path.exists(OWN + "/control"):
         time.sleep(0.01)
     sides = {"unit": through("/run/fused"), "fused's launcher": through(OWN), "systemd-run": systemd_run}
+    rows = []
     for title, n in (("nothing started ahead (Spares=0)", 0), ("one server started ahead (Spares=4), 0.2 s between mounts", 4)):
         spares(n)
         figures = {name: [] for name in sides}
@@ -79,19 +82,22 @@ def main():
             for name, one in sides.items():
                 figures[name].append(one() * 1000)
                 time.sleep(0.2 if n else 0)
-        print(f"{title}: request -> first stat, {ROUNDS} rounds")
+        print(f"{title}: request -> first stat, {ROUNDS} rounds", file=TABLE)
         base = percentile(figures["systemd-run"], 0.5)
         for name, values in figures.items():
             p50 = percentile(values, 0.5)
-            print(f"  {name:17} p50 {p50:6.1f} ms   p99 {percentile(values, 0.99):6.1f} ms   p50/systemd-run {p50 / base:.2f}")
-        sys.stdout.flush()
+            print(f"  {name:17} p50 {p50:6.1f} ms   p99 {percentile(values, 0.99):6.1f} ms   p50/systemd-run {p50 / base:.2f}", file=TABLE, flush=True)
+            rows.append({"spares": n, "side": name, "p50": p50, "p99": percentile(values, 0.99)})
     number = run(FUSECTL, "mount", "squashfs", IMAGE, POINT).strip()
     status = run(FUSECTL, "--json", "status", number)
     unit = status.split("fuse-service-squashfs@")[1].split(".service")[0]
-    print(f"memory: one unit's processes {pss(f'fuse-service-squashfs@{unit}.service')} KiB PSS; fused.service {pss('fused.service')} KiB PSS")
+    print(f"memory: one unit's processes {pss(f'fuse-service-squashfs@{unit}.service')} KiB PSS; fused.service {pss('fused.service')} KiB PSS",
+          file=TABLE)
     run(FUSECTL, "umount", number)
     own.terminate()
     own.wait()
+    if JSON:
+        print(json.dumps(rows))
 
 
 main()

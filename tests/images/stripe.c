@@ -18,6 +18,7 @@
 const char *const image_name = "stripe";
 const bool image_is_vouched_for = true;
 static StripeVolume volume;
+static StripeTable made; /* as it was */
 
 void image_make(Image *ret) {
         static const uint8_t uuid[16] = "fused, a stripe";
@@ -36,21 +37,33 @@ void image_make(Image *ret) {
         for (unsigned i = 0; i < 8; i++) {
                 (void) snprintf(name, sizeof name, "file %u", i);
                 int file = stripe_add(&volume, name);
-                if (file < 0 || stripe_reserve(&volume, (uint32_t) file, FILE_SIZE) < 0)
+                if (file < 0 || stripe_reserve(&volume, (uint32_t) file, FILE_SIZE / 2, false) < 0)
+                        abort();
+        }
+        for (uint32_t file = 0; file < 8; file++) { /* two runs each */
+                if (stripe_reserve(&volume, file, FILE_SIZE, false) < 0 || volume.table.files[file].n_runs != 1 + (file < 7))
                         abort();
                 volume.table.files[file].size = FILE_SIZE;
                 volume.table.files[file].mode = 0644;
         }
         if (stripe_save(&volume) < 0)
                 abort();
+        made = volume.table;
 }
 
 size_t image_areas(const Image *image, Area *ret, size_t n_max) {
+        const uint64_t runs = offsetof(StripeTable, runs);
+
         ret[0] = (Area){0, 0, STRIPE_BLOCK};
         ret[1] = (Area){1, 0, STRIPE_BLOCK};
         ret[2] = (Area){0, STRIPE_BLOCK, STRIPE_BLOCK + 4096};
-        ret[3] = (Area){0, STRIPE_BLOCK * STRIPE_TABLE_BLOCKS - 8192, STRIPE_BLOCK * (STRIPE_TABLE_BLOCKS + 3)};
-        return 4;
+        ret[3] = (Area){0, STRIPE_BLOCK + runs - runs % STRIPE_BLOCK, STRIPE_BLOCK + runs - runs % STRIPE_BLOCK + 2 * STRIPE_BLOCK};
+        ret[4] = (Area){0, STRIPE_BLOCK * (STRIPE_TABLE_BLOCKS + 1), STRIPE_BLOCK * (STRIPE_TABLE_BLOCKS + 3)};
+        return 5;
+}
+
+static off_t table_at(unsigned copy) {
+        return (off_t) STRIPE_BLOCK * (1 + (off_t) copy * STRIPE_TABLE_BLOCKS);
 }
 
 void image_reseal(const Image *image) {
@@ -62,12 +75,15 @@ void image_reseal(const Image *image) {
                         SHA256((const uint8_t *) &member, offsetof(StripeMember, own), member.own);
                         (void) !pwrite(image->fds[i], &member, sizeof member, 0);
                 }
-        for (unsigned i = 0; i < 2; i++) {
-                off_t at = (off_t) STRIPE_BLOCK * (1 + (off_t) i * STRIPE_TABLE_BLOCKS);
-                if (pread(image->fds[0], &table, sizeof table, at) != sizeof table)
+        for (unsigned i = 0; i < 2; i++) { /* one that is damaged takes the other one's place as well */
+                if (pread(image->fds[0], &table, sizeof table, table_at(i)) != sizeof table ||
+                    memcmp(&table, &made, offsetof(StripeTable, runs) + made.n_runs * sizeof(StripeRun)) == 0)
                         continue;
-                SHA256((const uint8_t *) &table, offsetof(StripeTable, own), table.own);
-                (void) !pwrite(image->fds[0], &table, sizeof table, at);
+                size_t size = offsetof(StripeTable, runs) + MIN_OF(table.n_runs, STRIPE_RUNS_MAX) * sizeof(StripeRun);
+                SHA256((const uint8_t *) &table.sequence, size - offsetof(StripeTable, sequence), table.own);
+                for (unsigned k = 0; k < 2; k++)
+                        (void) !pwrite(image->fds[0], &table, sizeof table, table_at(k));
+                return;
         }
 }
 
@@ -101,11 +117,12 @@ int image_walk(const Image *image, unsigned seed, Seen *seen) {
                         look_at(image, file);
                 if (i < SEEN_MAX) {
                         seen->fine[i] = true;
-                        seen->digests[i] = image_mix(0, file, sizeof *file);
+                        seen->digests[i] = image_mix(image_mix(0, file, sizeof *file), &volume.table.runs[file->first_run],
+                                                     file->n_runs * sizeof(StripeRun));
                 }
         }
         r = stripe_add(&volume, "one more");
-        if (r >= 0 && stripe_reserve(&volume, (uint32_t) r, 1 + seed % 2000000) >= 0) {
+        if (r >= 0 && stripe_reserve(&volume, (uint32_t) r, 1 + seed % 2000000, seed & 1) >= 0) {
                 look_at(image, &volume.table.files[r]);
                 r = stripe_save(&volume);
         }

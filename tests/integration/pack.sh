@@ -16,6 +16,9 @@ chmod 4750 "$T/tree/one" && chown 12:34 "$T/tree/one"
 setfattr -n user.colour -v green "$T/tree/one" 2>/dev/null || python3 -c "import os,sys; os.setxattr(sys.argv[1], 'user.colour', b'green')" "$T/tree/one"
 mkdir "$T/mnt"
 "$STAGE/bin/fused-pack" "$T/tree" "$T/pack" >"$T/out"
+files=$(find "$T/tree" -type f -printf '%i\n' | sort -u | wc -l)
+assert_equal "$("$STAGE/bin/fused-pack" --json "$T/tree" "$T/pack3" | json "d['files'], sorted(d)")" "($files, ['bytes', 'extents', 'files'])"
+assert_equal "$("$STAGE/bin/fused-pack" --json verify "$T/pack3" | json "d['damaged']")" 0
 "$STAGE/bin/fused-pack" verify "$T/pack" | grep -q ' 0 damaged' || fail "a fresh pack is damaged"
 "$STAGE/bin/fused-pack" "$T/tree" "$T/pack2" >/dev/null
 cmp "$T/pack" "$T/pack2" || fail "the same tree makes another pack"

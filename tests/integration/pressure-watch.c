@@ -14,16 +14,19 @@ int main(int argc, char **argv) {
 
         if (argc != 3)
                 return 2;
-        if (pressure_open(&watch, "/proc", argv[1]) < 0 || watch.fd < 0) {
+        pressure_open(&watch, "/proc", argv[1]);
+        if (!(pressure_watched(&watch) & (CHANNEL_PRESSURE_MACHINE | CHANNEL_PRESSURE_GROUP))) {
                 puts("none");
                 return 0;
         }
         puts("waiting");
         (void) fflush(stdout);
         for (long left = strtol(argv[2], NULL, 10); left > 0 && !told; left--) {
-                struct pollfd fd = {.fd = watch.fd, .events = watch.events};
-                int n = poll(&fd, 1, 1000);
-                told = pressure_check(&watch, n > 0 ? fd.revents : 0);
+                struct pollfd fds[PRESSURE_N_POLLED];
+                for (size_t i = 0; i < PRESSURE_N_POLLED; i++)
+                        fds[i] = (struct pollfd){.fd = watch.fds[i], .events = PRESSURE_EVENTS};
+                (void) poll(fds, PRESSURE_N_POLLED, 1000);
+                told = pressure_check(&watch, (const short[]){fds[0].revents, fds[1].revents});
         }
         puts(told ? "told" : "quiet");
         pressure_close(&watch);

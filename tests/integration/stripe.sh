@@ -11,6 +11,16 @@ head -c 3000001 /dev/urandom >"$T/twin/first"
 head -c 70000 /dev/urandom >"$T/twin/second"
 for f in first second; do stripe add $f "$T/m0" "$T/m1" "$T/m2" <"$T/twin/$f"; done
 stripe list "$T/m0" "$T/m1" "$T/m2" | grep -q ' 3000001 .* first' || fail "$(stripe list "$T/m0" "$T/m1" "$T/m2")"
+say "names that are anybody's"
+printf x >"$T/x"
+stripe create "$T/x0" "$T/x1" 2>/dev/null && fail "devices that are not there"
+for i in 0 1; do truncate -s 8M "$T/x$i"; done
+stripe create "$T/x0" "$T/x1"
+odd=$'a\xff\e[2J'
+stripe add "$odd" "$T/x0" "$T/x1" <"$T/x"
+stripe list "$T/x0" "$T/x1" | grep -q '  a\\xff\\x1b\[2J$' || fail "$(stripe list "$T/x0" "$T/x1" | od -c)"
+assert_equal "$(stripe list --json "$T/x0" "$T/x1" | json "bytes.fromhex(d['files'][0]['name-hex']) == b'a\xff\x1b[2J'")" True
+assert_equal "$(stripe add "$odd" "$T/x0" "$T/x1" 2>&1 <"$T/x")" 'fused-stripe: a\xff\x1b[2J: File exists'
 start_fused
 same() { (cd "$T/twin" && sha256sum -- *) | (cd "$T/mnt" && sha256sum -c --quiet) || fail "$1: contents differ"; }
 
@@ -44,6 +54,7 @@ same "after a mount"
 assert_equal "$(ls "$T/mnt" | tr '\n' ' ')" "first new third "
 message=$(dd if=/dev/zero of="$T/mnt/first" bs=1M seek=1 count=80 conv=notrunc,fsync 2>&1) && fail "80M fit into what is left"
 grep -qE "No space left|Input/output" <<<"$message" || fail "not ENOSPC: $message"
+truncate -s 1500000 "$T/mnt/first" # which has taken all there was
 fusectl umount "$T/mnt"
 for l in "${loops[@]}"; do detach_loop "$l"; done
 
@@ -63,7 +74,7 @@ cp "$T/m1" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=40 conv=notrunc 
 refused "its header is damaged" "$T/m0" "$T/bad" "$T/m2"
 cp "$T/m1" "$T/bad" && truncate -s 1M "$T/bad"
 refused "smaller than the volume" "$T/m0" "$T/bad" "$T/m2"
-cp "$T/m0" "$T/bad" && for at in 5000 $((17 * 4096 + 900)); do printf '\377' | dd of="$T/bad" bs=1 seek=$at conv=notrunc status=none; done
+cp "$T/m0" "$T/bad" && for at in 5000 $((32 * 4096 + 900)); do printf '\377' | dd of="$T/bad" bs=1 seek=$at conv=notrunc status=none; done
 refused "both copies of its table" "$T/bad" "$T/m1" "$T/m2"
 cp "$T/m0" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=5000 conv=notrunc status=none # one copy: the other is the one, or is taken
 fusectl mount stripe "$T/bad" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null || fail "one damaged copy is too much"

@@ -134,6 +134,8 @@ static int find_inode(Model *model, uint64_t nodeid, uint64_t ino, ModelInode **
                 return -ESTALE;
         if ((*ret)->ino != ino)
                 return -EINVAL;
+        if ((*ret)->dead)
+                return -EIO;
         return model->config.column == MODEL_RN && !(*ret)->iomap ? -EINVAL : 0;
 }
 
@@ -151,11 +153,11 @@ static int upsert(Model *model, const void *data) {
                 return r;
         inode->has_cache = true;
         if (in->read.type != FUSED_MAPPING_NOCACHE)
-                tree_insert(&inode->reads, &in->read, model->config.cache_bytes);
+                tree_insert(&inode->reads, &in->read, model->cache_bytes);
         if (in->write.type == FUSED_MAPPING_NOCACHE || (in->write.type == FUSED_MAPPING_PURE_OVERWRITE && !inode->has_writes))
                 return 0;
         inode->has_writes = true;
-        tree_insert(&inode->writes, &in->write, model->config.cache_bytes);
+        tree_insert(&inode->writes, &in->write, model->cache_bytes);
         return 0;
 }
 

@@ -58,7 +58,10 @@ static int check_use(Model *model, const IomapBeginOut *found, uint32_t opflags)
 
         if (model->config.column != MODEL_RN)
                 return 0;
-        if (to_device && !to_device->writable) /* 14 */
+        /* 14: to read what is read, both for what is written */
+        if (from_device && !from_device->readable)
+                return -EACCES;
+        if (to_device && !(to_device->readable && to_device->writable))
                 return -EACCES;
         if (from_device && !from_device->writable && opflags & FUSED_MAPPING_OP_CHANGES && to == &found->read)
                 return -EACCES;
@@ -126,26 +129,30 @@ static int tell_end(Model *model, ModelInode *inode, uint64_t pos, uint64_t coun
         model->n_end++;
         n = model_ask(model, IOMAP_END, inode->nodeid, &in, sizeof in, NULL, 0);
         model->no_end = n == -ENOSYS;
-        return n < 0 && n != -ENOSYS ? (int) n : 0;
+        return n > 0 ? -EIO : n < 0 && n != -ENOSYS ? (int) n : 0; /* nothing but the header */
 }
 
-/* Plain overwrites cost no question. */
-static int tell_ioend(Model *model, ModelInode *inode, uint64_t pos, uint64_t written, uint32_t flags, const struct fused_mapping *to, bool direct) {
-        IomapIoendIn in = {.flags = flags | (direct ? FUSED_IOEND_DIRECT : FUSED_IOEND_WRITEBACK), .attr_ino = inode->ino, .pos = pos,
-                           .written = written, .new_addr = direct ? FUSED_MAPPING_ADDR_NONE : (to->addr + (pos - to->offset)) >> 9,
+/* Plain overwrites cost no question, but for what failed. */
+static int tell_ioend(Model *model, ModelInode *inode, uint64_t pos, uint64_t written, int error, uint32_t flags, const struct fused_mapping *to,
+                      bool direct) {
+        IomapIoendIn in = {.flags = flags | (direct ? FUSED_IOEND_DIRECT : FUSED_IOEND_WRITEBACK), .error = error, .attr_ino = inode->ino,
+                           .pos = pos, .written = direct && error < 0 ? 0 : written,
+                           .new_addr = direct ? FUSED_MAPPING_ADDR_NONE : (to->addr + (pos - to->offset)) >> 9,
                            .dev = direct ? 0 : to->dev};
         IomapIoendOut out = {.newsize = inode->disk_size};
         ssize_t n = 0;
 
         if (pos + written > inode->disk_size)
                 in.flags |= FUSED_IOEND_APPEND;
-        if (!model->no_ioend && in.flags & (FUSED_IOEND_SHARED | FUSED_IOEND_UNWRITTEN | FUSED_IOEND_APPEND)) {
+        if (!model->no_ioend && (error < 0 || in.flags & (FUSED_IOEND_SHARED | FUSED_IOEND_UNWRITTEN | FUSED_IOEND_APPEND))) {
                 model->n_ioend++;
                 n = model_ask(model, IOMAP_IOEND, inode->nodeid, &in, sizeof in, &out, sizeof out);
                 model->no_ioend = n == -ENOSYS;
+                if (n >= 0 && n != sizeof out)
+                        n = -EIO;
         }
-        if (n < 0 && n != -ENOSYS)
-                return (int) n;
+        if (error < 0 || (n < 0 && n != -ENOSYS))
+                return error < 0 ? error : (int) n;
         inode->disk_size = model->config.column == MODEL_RN ? MAX_OF(inode->disk_size, out.newsize) : out.newsize;
         const uint64_t first = pos / model->block_size * model->block_size;
         (void) pthread_mutex_lock(&model->lock);
@@ -176,8 +183,8 @@ static int put_blocks(Model *model, ModelInode *inode, uint64_t pos, size_t size
                         return -EIO;
                 n = MIN_OF(size - done, to.offset + to.length - at);
                 r = move(model, true, &to, at, data + done, n);
-                if (r >= 0 && inode->size > at)
-                        r = tell_ioend(model, inode, at, MIN_OF((uint64_t) n, inode->size - at), flags_of(&from, &to), &to, direct);
+                if (inode->size > at)
+                        r = tell_ioend(model, inode, at, MIN_OF((uint64_t) n, inode->size - at), r, flags_of(&from, &to), &to, direct);
                 if (r < 0)
                         return r;
         }

@@ -15,6 +15,9 @@
 
 #define PACKET_MAX (160U << 10)
 #define WAIT_SECONDS 20
+#define CACHE_DEFAULT (256U << 10) /* per tree */
+#define CACHE_MIN 256U
+#define CACHE_MAX (2U << 20)
 
 void model_init(Model *model, const ModelConfig *config) {
         const struct timeval limit = {.tv_sec = WAIT_SECONDS};
@@ -22,8 +25,7 @@ void model_init(Model *model, const ModelConfig *config) {
 
         *model = (Model){.config = *config, .unique = 2, .block_size = 4096, .max_bytes = INT64_MAX,
                          .next_cookie = config->column == MODEL_R7 ? 5 : 1}; /* never what a server counts on */
-        if (model->config.cache_bytes == 0)
-                model->config.cache_bytes = 256 << 10;
+        model->cache_bytes = config->cache_bytes ? config->cache_bytes : CACHE_DEFAULT;
         (void) pthread_mutex_init(&model->lock, NULL);
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
         assert_int_equal(setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
@@ -101,7 +103,7 @@ void model_send_init(Model *model) {
 }
 
 static int send_config(Model *model) {
-        const IomapConfigIn in = {.flags = model->config.config_flags, .maxbytes = INT64_MAX, .cache_maxbytes = 256 << 10};
+        const IomapConfigIn in = {.flags = model->config.config_flags, .maxbytes = INT64_MAX, .cache_maxbytes = CACHE_DEFAULT};
         ssize_t n = model_ask(model, IOMAP_CONFIG, 0, &in, sizeof in, &model->agreed, sizeof model->agreed);
         int r;
 
@@ -119,6 +121,9 @@ static int send_config(Model *model) {
                 model->block_size = model->agreed.s_blocksize;
         if (model->agreed.flags & IOMAP_CONFIG_MAXBYTES)
                 model->max_bytes = (uint64_t) model->agreed.s_maxbytes;
+        if (model->agreed.flags & IOMAP_CONFIG_CACHE_MAXBYTES && model->agreed.cache_maxbytes > 0 && model->config.cache_bytes == 0)
+                model->cache_bytes = MIN_OF(model->agreed.cache_maxbytes, CACHE_MAX);
+        model->cache_bytes = MAX_OF(model->cache_bytes, (uint64_t) CACHE_MIN);
         model->configured = true;
         return 0;
 }
@@ -138,17 +143,50 @@ int model_start(Model *model) {
 
 /* ---- ioctls --------------------------------------------------------------------------------------------------------- */
 
+void model_say_block_device(Model *model, int fd) {
+        struct stat st;
+
+        assert_int_equal(fstat(fd, &st), 0);
+        assert_true(model->n_block_devices < MODEL_DEVICES_MAX);
+        model->block_devices[model->n_block_devices++] = (ModelFileId){st.st_dev, st.st_ino};
+}
+
+void model_say_block_devices(Model *model, struct fused_map *map) {
+        for (uint32_t i = 0; i < map->n_devices; i++) {
+                map->devices[i].is_block = true;
+                model_say_block_device(model, map->devices[i].fd);
+        }
+}
+
+static bool is_block_device(const Model *model, const struct stat *st) {
+        for (size_t i = 0; i < model->n_block_devices; i++)
+                if (model->block_devices[i].dev == st->st_dev && model->block_devices[i].ino == st->st_ino)
+                        return true;
+        return false;
+}
+
+/* In the kernel's order. The same device twice is two cookies. */
 static int add_device(struct fused_map *map, int fd, uint32_t *ret_cookie) {
         Model *model = map->kernel_userdata;
         struct stat st;
+        int flags;
 
         if (!model->iomap || model->config.add_device_error)
                 return model->iomap ? model->config.add_device_error : -EPERM;
+        flags = fcntl(fd, F_GETFL);
+        if (flags < 0)
+                return -EBADF;
+        if (flags & O_PATH && model->config.column == MODEL_RN)
+                return -EBADF;
+        assert_false(flags & O_PATH); /* the older kernel does not look, and goes wrong */
         assert_int_equal(fstat(fd, &st), 0);
-        assert_true(model->n_devices < MODEL_DEVICES_MAX);
+        if (!is_block_device(model, &st))
+                return -ENODEV;
+        if (model->n_devices == MODEL_DEVICES_MAX)
+                return -ENOSPC;
         *ret_cookie = model->next_cookie++;
         model->devices[model->n_devices++] = (ModelDevice){.fd = fd, .cookie = *ret_cookie, .size = (uint64_t) st.st_size,
-                                                           .writable = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR};
+                                                           .readable = (flags & O_ACCMODE) != O_WRONLY, .writable = (flags & O_ACCMODE) != O_RDONLY};
         return 0;
 }
 

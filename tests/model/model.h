@@ -27,7 +27,7 @@ typedef struct ModelConfig {
         bool drops;            /* it does not look at bit 43 of the answer */
         bool ignores_attr;     /* it does not look at the attribute flags */
         uint64_t config_flags; /* what CONFIG has; 0x7f: the long answer */
-        uint64_t cache_bytes;  /* per tree, 0: the kernel's 256 KiB */
+        uint64_t cache_bytes;  /* per tree, whatever is agreed on; 0: what CONFIG says, else the kernel's 256 KiB */
         int add_device_error, block_size_error, attach_error;
         bool notify_by_socket; /* notifications are read, and not called */
 } ModelConfig;
@@ -41,6 +41,7 @@ typedef struct ModelTree {
 typedef struct ModelInode {
         uint64_t nodeid, ino; /* nodeid 0: a free place */
         bool iomap;
+        bool dead;       /* evicted or bad: nothing is to be told of it */
         bool has_cache;  /* the object: made by the first upsert */
         bool has_writes; /* the write tree is there */
         uint64_t size, disk_size;
@@ -55,9 +56,14 @@ typedef struct ModelDevice {
         int fd; /* borrowed */
         uint32_t cookie, block_size;
         uint64_t size;
-        bool writable;
+        bool readable, writable;
         unsigned n_invalidated;
 } ModelDevice;
+
+typedef struct ModelFileId {
+        dev_t dev;
+        ino_t ino;
+} ModelFileId;
 
 typedef struct Model {
         ModelConfig config;
@@ -72,7 +78,10 @@ typedef struct Model {
         uint64_t max_bytes;
         ModelDevice devices[MODEL_DEVICES_MAX];
         size_t n_devices;
+        ModelFileId block_devices[MODEL_DEVICES_MAX]; /* what files are said to be such */
+        size_t n_block_devices;
         uint32_t next_cookie;
+        uint64_t cache_bytes; /* per tree */
         ModelInode inodes[MODEL_INODES_MAX];
         size_t n_inodes;
         uint64_t unique;
@@ -87,6 +96,8 @@ typedef struct Model {
 
 void model_init(Model *model, const ModelConfig *config); /* asserts */
 void model_done(Model *model);
+void model_say_block_device(Model *model, int fd); /* tests run without any: this file counts as one */
+void model_say_block_devices(Model *model, struct fused_map *map); /* to both, of all that the map has */
 extern const MapKernelCalls model_calls; /* with the model as map->kernel_userdata */
 /* FUSE_INIT, and CONFIG if it was agreed on. Returns CONFIG's error or 0. Call while the server serves. */
 int model_start(Model *model);

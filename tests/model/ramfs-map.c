@@ -103,8 +103,10 @@ static int allocate(Ramfs *ramfs, RamfsFile *file, uint64_t first, uint64_t end,
         for (i = first; i < end && file->blocks[i].state == RAMFS_HOLE; i++) {
                 int r = take_near(ramfs, i > 0 ? &file->blocks[i - 1] : NULL, ramfs->config.unwritten ? RAMFS_UNWRITTEN : RAMFS_DATA,
                                   &file->blocks[i]);
-                if (r < 0)
+                if (r < 0 && i == first)
                         return r;
+                if (r < 0) /* what there was is mapped; the rest is asked for again */
+                        break;
                 if (i > first && !follows(&file->blocks[i - 1], &file->blocks[i])) {
                         give_back(ramfs, &file->blocks[i]);
                         break;
@@ -185,6 +187,7 @@ static int on_ioend(void *userdata, const struct fused_map_ioend *ioend, uint64_
 
         (void) pthread_mutex_lock(&ramfs->lock);
         ramfs->n_ioends++;
+        ramfs->last_error = ioend->error;
         for (uint64_t i = ioend->pos / block_size; ioend->error == 0 && i * block_size < end; i++) {
                 if (file->blocks[i].state == RAMFS_UNWRITTEN)
                         file->blocks[i].state = RAMFS_DATA;
@@ -330,7 +333,7 @@ static const struct fuse_lowlevel_ops lowlevel = {.lookup = on_lookup, .create =
 void ramfs_init(Ramfs *ramfs, const RamfsConfig *config) {
         const struct fused_map_operations operations = {
                 .begin = on_begin, .end = config->no_ends ? NULL : on_end, .ioend = on_ioend, .start = on_start};
-        const struct fused_map_config map_config = {.block_size = config->block_size};
+        const struct fused_map_config map_config = {.block_size = config->block_size, .cache_bytes = config->cache_bytes};
         struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 
         *ramfs = (Ramfs){.config = *config, .seed = 7};

@@ -14,6 +14,7 @@
 
 typedef struct RamfsConfig {
         uint32_t block_size;
+        uint64_t cache_bytes; /* 0: as many as the library wants */
         bool unwritten; /* new space is unwritten until ioend; else it is new */
         bool elsewhere; /* what holds data is never written to: out of place */
         bool retries;   /* tells the cache, and answers that it knows */
@@ -49,6 +50,7 @@ typedef struct Ramfs {
         unsigned n_files, n_begin, n_ends, n_ioends, n_starts;
         int start_error, upsert_error; /* of the last upsert */
         uint32_t last_end_dev;
+        int last_error; /* that came with an ioend */
         char started_engine[8];
         /* Spoils the next answers, if it is there. */
         void (*spoil)(struct fused_mapping *read, struct fused_mapping *write);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* twins FILE TWIN --seconds N [--seed N] [--size BYTES] [--floor BYTES] [--without WORD]... [--read-only]
+/* twins FILE TWIN --seconds N [--seed N] [--size BYTES] [--without WORD]... [--read-only]
  *
  * Random operations on a file, the same on its twin in another file system; both must answer alike, byte for byte: results, error
  * numbers, what is read, sizes. In the manner of fsx. At the first difference the seed, the step and the last operations are printed, status 1.
- * At the end one line: operations, bytes. The file may exist before, with the twin's content; it is never made shorter than --floor. */
+ * At the end one line: operations, bytes. The file may exist before, with the twin's content. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@
 static struct {
         const char *paths[2];
         int fds[2], direct[2];
-        uint64_t seed, state, step, size_max, floor, bytes;
+        uint64_t seed, state, step, size_max, bytes;
         unsigned long without; /* bits of the table below */
         bool read_only;
         uint8_t *data[2], *fresh;
@@ -199,7 +199,7 @@ static void do_map_write(uint64_t pos, uint64_t n) {
 }
 
 static void do_truncate(uint64_t pos, uint64_t n) {
-        (void) BOTH(ftruncate(own.fds[i], (off_t) (pos > own.floor ? pos : own.floor)));
+        (void) BOTH(ftruncate(own.fds[i], (off_t) pos));
 }
 
 static void fallocate_both(uint64_t pos, uint64_t n, int mode) {
@@ -289,7 +289,7 @@ static int without(const char *word) {
 int main(int argc, char **argv) {
         static const struct option options[] = {{"seconds", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 's'},
                                                 {"size", required_argument, NULL, 'n'},    {"without", required_argument, NULL, 'w'},
-                                                {"floor", required_argument, NULL, 'f'},   {"read-only", no_argument, NULL, 'r'}, {0}};
+                                                {"read-only", no_argument, NULL, 'r'}, {0}};
         struct timespec now, begin;
         double seconds = 10;
         int c;
@@ -301,7 +301,6 @@ int main(int argc, char **argv) {
                 case 't': seconds = atof(optarg); break;
                 case 's': own.seed = strtoull(optarg, NULL, 10); break;
                 case 'n': own.size_max = strtoull(optarg, NULL, 10); break;
-                case 'f': own.floor = strtoull(optarg, NULL, 10); break;
                 case 'r': own.read_only = true; break;
                 case 'w':
                         if (without(optarg) == 0)
@@ -311,7 +310,7 @@ int main(int argc, char **argv) {
                 default: return 2;
                 }
         if (argc - optind != 2 || own.size_max < BLOCK) {
-                fprintf(stderr, "usage: twins FILE TWIN --seconds N [--seed N] [--size BYTES] [--floor BYTES] [--without WORD]... [--read-only]\n");
+                fprintf(stderr, "usage: twins FILE TWIN --seconds N [--seed N] [--size BYTES] [--without WORD]... [--read-only]\n");
                 return 2;
         }
         for (int i = 0; i < 2; i++) {

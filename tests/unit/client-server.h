@@ -139,6 +139,9 @@ static void server_append_types(const Server *server, sd_bus_message *reply) {
                                reply, "a{sv}", 6, "name", "s", names[i], "description", "s", "a file system",
                                "disabled", "s", i == 0 ? "" : "broken.conf:3: no such key", "hand-over", "s", "fd",
                                "read-only", "b", server->read_only, "slots", "a{ss}", 1, "source", "file device") >= 0);
+        assert(sd_bus_message_append(reply, "a{sv}", 6, "name", "s", "many", "description", "s", "many slots", "disabled", "s", "", "hand-over",
+                                     "s", "service", "read-only", "b", true, "slots", "a{ss}", 7, "source", "device", "journal", "device", "d2",
+                                     "none device", "d3", "none device", "d4", "none device", "log", "none file", "key", "file") >= 0);
 }
 
 static void server_append_explanation(const Server *server, sd_bus_message *reply) {

@@ -44,8 +44,8 @@ static World *world_new(const RamfsConfig *ramfs, const ModelConfig *config, boo
         map = world->ramfs.map;
         map->kernel_calls = &model_calls;
         map->kernel_userdata = &world->model;
-        for (uint32_t i = 0; i < map->n_devices; i++)
-                map->devices[i].is_block = devices;
+        if (devices)
+                model_say_block_devices(&world->model, map);
         (void) snprintf(path, sizeof path, "/dev/fd/%d", world->model.server_fd);
         assert_int_equal(fuse_session_mount(fused_map_session(map), path), 0);
         model_send_init(&world->model);

@@ -208,6 +208,48 @@ static void test_full(void **state) {
         free(f);
 }
 
+/* Space that was allocated can be written to wherever one likes, and the last free block does not go into data or names. */
+static void test_scattered(void **state) {
+        static const char *const options[] = {"-b 4096 -m 0", "-b 1024 -m 0 -N 2000"};
+        const Maker maker = {.mode = S_IFREG | 0644};
+
+        for (size_t k = 0; k < ELEMENTSOF(options); k++) {
+                Fixture *f = calloc(1, sizeof *f);
+                struct fused_mapping m;
+                uint64_t size = 0, step = 1 << 20, end = 0;
+                ext2_ino_t ino;
+                char name[300];
+                int r = 0;
+
+                open_image(f, options[k]);
+                uint64_t block_size = f->volume.block_size;
+                assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+                for (; step >= block_size; step /= 2)
+                        while (space_allocate(&f->volume, f->ino, 0, end, step, &size) >= 0)
+                                end += step;
+                for (int i = 0; i < 1000 && r >= 0; i++) { /* names take what they may */
+                        (void) snprintf(name, sizeof name, "%0*d", 250, i);
+                        r = make_directory(&f->volume, EXT2_ROOT_INO, name, &maker, &ino);
+                }
+                assert_int_equal(r, -ENOSPC);
+                assert_true(end / block_size > 5000);
+                for (uint64_t i = 0, n = (end / block_size + 1) / 2; i < n; i++) {
+                        uint64_t at = i * 7919 % n * 2 * block_size; /* each of them once, in no order */
+                        assert_true(n % 7919 != 0);
+                        assert_int_equal(data_begin(&f->volume, f->ino, at, block_size, FUSED_MAPPING_OP_WRITE, &m), 0);
+                        assert_int_equal(m.type, FUSED_MAPPING_UNWRITTEN);
+                        assert_int_equal(data_ioend(&f->volume, f->ino, at, block_size, FUSED_IOEND_UNWRITTEN, 0, &size), 0);
+                }
+                assert_int_equal(volume_flush(&f->volume, /* sync= */ true), 0);
+                for (uint64_t at = 0; at < end; at += block_size) {
+                        assert_int_equal(data_begin(&f->volume, f->ino, at, block_size, 0, &m), 0);
+                        assert_int_equal(m.type, at / block_size % 2 == 0 ? FUSED_MAPPING_MAPPED : FUSED_MAPPING_UNWRITTEN);
+                }
+                close_image(f);
+                free(f);
+        }
+}
+
 static void test_refused(void **state) {
         static const struct {
                 const char *options, *word;
@@ -232,7 +274,8 @@ static void test_refused(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_extents), cmocka_unit_test(test_extents_1k), cmocka_unit_test(test_blocks),
-                cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_scattered),
+                cmocka_unit_test(test_refused),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

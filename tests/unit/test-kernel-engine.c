@@ -5,6 +5,7 @@
 #define FUSE_USE_VERSION 312
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "unit/kernel-world.h"
 
@@ -85,6 +86,37 @@ static void test_config(void **state) {
         world = world_new(&plain, &(ModelConfig){.minor = IOMAP_MINOR, .offers = true, .config_flags = 0x3f}, true, 0);
         assert_int_equal(world->model.agreed_size, 96);
         assert_int_equal(world_free(world), 0);
+}
+
+/* What may be a device of a mount, in the kernel's order of refusals. */
+static void test_devices(void **state) {
+        _cleanup_fd_ int file = memfd_create("file", MFD_CLOEXEC), disk = memfd_create("disk", MFD_CLOEXEC);
+        char path[32];
+
+        assert_int_equal(ftruncate(disk, BLOCK), 0);
+        for (unsigned column = 0; column < 2; column++) {
+                World *world = world_new(&plain, column ? &iomap_rn : &iomap_r7, true, 0);
+                Model *model = &world->model;
+                uint32_t cookie = 0, other = 0;
+                assert_int_equal(model_calls.add_device(world->ramfs.map, 9999, &cookie), -EBADF);
+                assert_int_equal(model_calls.add_device(world->ramfs.map, file, &cookie), -ENODEV);
+                model_say_block_device(model, disk);
+                if (column) {
+                        (void) snprintf(path, sizeof path, "/proc/self/fd/%d", disk);
+                        _cleanup_fd_ int name = open(path, O_PATH | O_CLOEXEC);
+                        assert_int_equal(model_calls.add_device(world->ramfs.map, name, &cookie), -EBADF);
+                }
+                assert_int_equal(model_calls.add_device(world->ramfs.map, disk, &cookie), 0);
+                assert_int_equal(model_calls.add_device(world->ramfs.map, disk, &other), 0); /* twice is two */
+                assert_int_not_equal(cookie, other);
+                assert_int_equal(model_device(model, other)->size, BLOCK);
+                while (model->n_devices < MODEL_DEVICES_MAX)
+                        assert_int_equal(model_calls.add_device(world->ramfs.map, disk, &cookie), 0);
+                assert_int_equal(model_calls.add_device(world->ramfs.map, disk, &cookie), -ENOSPC);
+                model->iomap = false;
+                assert_int_equal(model_calls.add_device(world->ramfs.map, disk, &cookie), -EPERM);
+                assert_int_equal(world_free(world), 0);
+        }
 }
 
 /* A server that cannot start fails the mount, on either engine. */
@@ -213,6 +245,25 @@ static void test_sizes(void **state) {
         assert_int_equal(world_free(world), 0);
 }
 
+/* As a disk that has gone bad: it can be read. */
+static void refuse_writes(Model *model, bool refuse) {
+        static int writable[MODEL_DEVICES_MAX];
+        char path[32];
+
+        for (size_t i = 0; i < model->n_devices; i++) {
+                ModelDevice *device = &model->devices[i];
+                if (!refuse) {
+                        (void) fd_close(device->fd);
+                        device->fd = writable[i];
+                        continue;
+                }
+                writable[i] = device->fd;
+                (void) snprintf(path, sizeof path, "/proc/self/fd/%d", device->fd);
+                device->fd = open(path, O_RDONLY | O_CLOEXEC);
+                assert_true(device->fd >= 0);
+        }
+}
+
 /* A plain overwrite costs no IOEND, an append one; END comes for a change of size; devices have the server's numbers again. */
 static void test_ends(void **state) {
         World *world = world_new(&plain, &iomap_r7, true, 0);
@@ -244,6 +295,31 @@ static void test_ends(void **state) {
         assert_int_equal(world->ramfs.n_ioends, told + 1);
         assert_int_equal(world->ramfs.files[0].size, BLOCK);
         assert_int_equal(world_free(world), 0);
+
+        /* One that the device refuses, though a plain overwrite, and one of new space, which stays unwritten. */
+        for (unsigned direct = 0; direct < 2; direct++) {
+                world = world_new(&(RamfsConfig){.block_size = BLOCK, .unwritten = true}, &iomap_rn, true, 0);
+                inode = model_create(&world->model, "file");
+                uint8_t back[BLOCK];
+                assert_int_equal(model_write(&world->model, inode, 0, BLOCK, data, direct), 0);
+                assert_int_equal(world->ramfs.n_ioends, 1);
+                refuse_writes(&world->model, true);
+                assert_int_equal(model_write(&world->model, inode, 0, BLOCK, data, direct), -EIO);
+                assert_int_equal(world->ramfs.n_ioends, 2);
+                assert_int_equal(world->ramfs.last_error, -EIO);
+                assert_int_equal(model_write(&world->model, inode, BLOCK, BLOCK, data, direct), -EIO);
+                assert_int_equal(world->ramfs.n_ioends, 3);
+                assert_int_equal(world->ramfs.files[0].size, BLOCK);
+                assert_int_equal(world->ramfs.files[0].blocks[1].state, RAMFS_UNWRITTEN);
+                assert_int_equal(fused_map_size(world->ramfs.map, inode->nodeid), BLOCK);
+                refuse_writes(&world->model, false);
+                assert_int_equal(model_read(&world->model, inode, 0, BLOCK, back, true), 0);
+                assert_memory_equal(data, back, BLOCK);
+                assert_int_equal(model_write(&world->model, inode, BLOCK, BLOCK, data, direct), 0);
+                assert_int_equal(world->ramfs.last_error, 0);
+                assert_int_equal(world->ramfs.files[0].size, 2 * BLOCK);
+                assert_int_equal(world_free(world), 0);
+        }
 
         world = world_new(&(RamfsConfig){.block_size = BLOCK, .no_ends = true}, &iomap_r7, true, 0);
         inode = model_create(&world->model, "file");
@@ -323,20 +399,67 @@ static void test_retry(void **state) {
         assert_int_equal(world_free(world), 0);
 }
 
-/* A tree above its limit is thrown away, and everything goes on. */
+/* A tree above its limit is thrown away, and everything goes on. The limit is the server's where the kernel understands that. */
 static void test_cache_limit(void **state) {
-        ModelConfig config = iomap_r7;
-        World *world;
+        static const struct {
+                uint64_t wanted, understood, limit;
+                unsigned n_dropped;
+        } rows[] = {{256, 0x7f, 256, 2}, {100, 0x7f, 256, 2}, {512, 0x7f, 512, 1}, {256, 0x3f, 256 << 10, 0}, {1 << 30, 0x7f, 2 << 20, 0}};
 
-        config.cache_bytes = 256;
-        world = world_new(&plain, &config, true, 0);
-        ModelInode *inode = model_create(&world->model, "file");
-        for (uint64_t i = 0; i < 20; i++) {
-                const struct fused_mapping read = {i * 2 * BLOCK, BLOCK, i * BLOCK, FUSED_MAPPING_MAPPED, 0, 1};
-                assert_int_equal(fused_map_upsert(world->ramfs.map, inode->nodeid, &read, NULL), 0);
+        for (size_t row = 0; row < ELEMENTSOF(rows); row++) {
+                ModelConfig config = iomap_r7;
+                config.config_flags = rows[row].understood;
+                World *world = world_new(&(RamfsConfig){.block_size = BLOCK, .cache_bytes = rows[row].wanted}, &config, true, 0);
+                ModelInode *inode = model_create(&world->model, "file");
+                assert_int_equal(world->model.cache_bytes, rows[row].limit);
+                for (uint64_t i = 0; i < 20; i++) {
+                        const struct fused_mapping read = {i * 2 * BLOCK, BLOCK, i * BLOCK, FUSED_MAPPING_MAPPED, 0, 1};
+                        assert_int_equal(fused_map_upsert(world->ramfs.map, inode->nodeid, &read, NULL), 0);
+                }
+                assert_int_equal(inode->reads.n_dropped, rows[row].n_dropped);
+                assert_int_equal(world_free(world), 0);
         }
-        assert_int_equal(inode->reads.n_dropped, 2);
-        assert_int_equal(inode->reads.n, 4);
+}
+
+/* The kernel may have given an inode up that the server still knows: that is the one upsert's error, and nobody else's. */
+static void test_dead_inode(void **state) {
+        const struct fused_mapping read = {0, BLOCK, BLOCK, FUSED_MAPPING_MAPPED, 0, 1};
+        World *world = world_new(&plain, &iomap_rn, true, 0);
+        ModelInode *dead = model_create(&world->model, "dead"), *file = model_create(&world->model, "file");
+        uint8_t data[BLOCK] = {1};
+
+        dead->dead = true;
+        assert_int_equal(fused_map_upsert(world->ramfs.map, dead->nodeid, &read, NULL), -EIO);
+        assert_false(dead->has_cache);
+        assert_int_equal(fused_map_invalidate(world->ramfs.map, dead->nodeid, 0, BLOCK), -EIO);
+        assert_int_equal(fused_map_upsert(world->ramfs.map, file->nodeid, &read, NULL), 0);
+        assert_int_equal(fused_map_invalidate(world->ramfs.map, file->nodeid, 0, BLOCK), 0);
+        assert_int_equal(model_write(&world->model, file, 0, BLOCK, data, true), 0);
+        assert_int_equal(world_free(world), 0);
+}
+
+/* ---- the user engine ------------------------------------------------------------------------------------------------ */
+
+static void linger(struct fused_mapping *read, struct fused_mapping *write) {
+        (void) usleep(50000);
+}
+
+/* When a truncation is answered, nothing of it is outstanding: the file may be unlinked, and its blocks be somebody else's. */
+static void test_truncation_is_whole(void **state) {
+        World *world = world_new(&plain, &stock, true, 0);
+        ModelInode *inode = model_create(&world->model, "file");
+        uint8_t data[BLOCK], zeroes[BLOCK] = {0}, back[BLOCK];
+        struct fused_mapping where;
+
+        memset(data, 'x', sizeof data);
+        assert_int_equal(model_write(&world->model, inode, 0, sizeof data, data, true), 0);
+        ramfs_where(&world->ramfs, inode->nodeid, 0, &where);
+        world->ramfs.spoil = linger;
+        assert_int_equal(model_truncate(&world->model, inode, 100), 0);
+        assert_int_equal(pread(world->ramfs.device_fds[where.dev - 1], back, sizeof back, (off_t) where.addr), sizeof back);
+        world->ramfs.spoil = NULL;
+        assert_memory_equal(back, data, 100);
+        assert_memory_equal(back + 100, zeroes, sizeof back - 100);
         assert_int_equal(world_free(world), 0);
 }
 
@@ -500,10 +623,12 @@ static void test_same_bytes(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_choice), cmocka_unit_test(test_config), cmocka_unit_test(test_start_fails), cmocka_unit_test(test_attributes),
+                cmocka_unit_test(test_choice), cmocka_unit_test(test_config), cmocka_unit_test(test_devices), cmocka_unit_test(test_start_fails),
+                cmocka_unit_test(test_attributes),
                 cmocka_unit_test(test_attributes_ignored), cmocka_unit_test(test_bad_mappings), cmocka_unit_test(test_sizes),
                 cmocka_unit_test(test_ends), cmocka_unit_test(test_notifications), cmocka_unit_test(test_retry),
-                cmocka_unit_test(test_cache_limit), cmocka_unit_test(test_program), cmocka_unit_test(test_same_bytes)};
+                cmocka_unit_test(test_cache_limit), cmocka_unit_test(test_dead_inode), cmocka_unit_test(test_truncation_is_whole),
+                cmocka_unit_test(test_program), cmocka_unit_test(test_same_bytes)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

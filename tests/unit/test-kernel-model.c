@@ -4,6 +4,7 @@
 
 #define FUSE_USE_VERSION 312
 #include <string.h>
+#include <sys/mman.h>
 
 #include "unit/kernel-world.h"
 
@@ -22,8 +23,8 @@ typedef struct Rule {
 
 static void make_model(Model *model, ModelInode *inode, ModelColumn column) {
         *model = (Model){.config = {.column = column, .config_flags = 0x7f}, .block_size = BLOCK, .max_bytes = 1ULL << 40, .n_devices = 2};
-        model->devices[0] = (ModelDevice){.cookie = 5, .size = BLOCK * 100, .writable = true};
-        model->devices[1] = (ModelDevice){.cookie = 6, .size = 0, .writable = true};
+        model->devices[0] = (ModelDevice){.cookie = 5, .size = BLOCK * 100, .readable = true, .writable = true};
+        model->devices[1] = (ModelDevice){.cookie = 6, .size = 0, .readable = true, .writable = true};
         *inode = (ModelInode){.nodeid = 2, .iomap = true, .has_cache = true};
 }
 
@@ -113,20 +114,23 @@ static void say_atomic(struct fused_mapping *read, struct fused_mapping *write) 
 static void test_use(void **state) {
         static const struct {
                 ModelColumn column;
-                bool writable;
+                int mode; /* that the devices were opened with */
                 uint32_t opflags;
                 uint16_t flags;
                 int wanted;
         } rows[] = {
-                {MODEL_R7, false, FUSED_MAPPING_OP_WRITE, 0, 0},
-                {MODEL_RN, false, FUSED_MAPPING_OP_WRITE, 0, -EACCES},
-                {MODEL_RN, false, 0, 0, 0},
-                {MODEL_RN, true, FUSED_MAPPING_OP_WRITE, 0, 0},
-                {MODEL_R7, true, FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_DIRECT, 0, 0},
-                {MODEL_RN, true, FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_DIRECT, 0, -EIO},
-                {MODEL_RN, true, FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_DIRECT, FUSED_MAPPING_F_ATOMIC_BIO, 0},
-                {MODEL_R7, true, FUSED_MAPPING_OP_NOWAIT | FUSED_MAPPING_OP_DIRECT, 0, 0},
-                {MODEL_RN, true, FUSED_MAPPING_OP_NOWAIT | FUSED_MAPPING_OP_DIRECT, 0, -EAGAIN},
+                {MODEL_R7, O_RDONLY, FUSED_MAPPING_OP_WRITE, 0, 0},
+                {MODEL_RN, O_RDONLY, FUSED_MAPPING_OP_WRITE, 0, -EACCES},
+                {MODEL_RN, O_RDONLY, 0, 0, 0},
+                {MODEL_R7, O_WRONLY, 0, 0, 0},
+                {MODEL_RN, O_WRONLY, 0, 0, -EACCES},
+                {MODEL_RN, O_WRONLY, FUSED_MAPPING_OP_WRITE, 0, -EACCES},
+                {MODEL_RN, O_RDWR, FUSED_MAPPING_OP_WRITE, 0, 0},
+                {MODEL_R7, O_RDWR, FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_DIRECT, 0, 0},
+                {MODEL_RN, O_RDWR, FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_DIRECT, 0, -EIO},
+                {MODEL_RN, O_RDWR, FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_DIRECT, FUSED_MAPPING_F_ATOMIC_BIO, 0},
+                {MODEL_R7, O_RDWR, FUSED_MAPPING_OP_NOWAIT | FUSED_MAPPING_OP_DIRECT, 0, 0},
+                {MODEL_RN, O_RDWR, FUSED_MAPPING_OP_NOWAIT | FUSED_MAPPING_OP_DIRECT, 0, -EAGAIN},
         };
         uint8_t data[BLOCK] = {0};
 
@@ -135,7 +139,10 @@ static void test_use(void **state) {
                 ModelInode *inode = model_create(&world->model, "file");
                 struct fused_mapping from, to;
                 assert_int_equal(model_write(&world->model, inode, 0, BLOCK, data, false), 0);
-                world->model.devices[0].writable = world->model.devices[1].writable = rows[i].writable;
+                for (size_t k = 0; k < world->model.n_devices; k++) {
+                        world->model.devices[k].readable = rows[i].mode != O_WRONLY;
+                        world->model.devices[k].writable = rows[i].mode != O_RDONLY;
+                }
                 if (rows[i].flags)
                         world->ramfs.spoil = say_atomic;
                 assert_int_equal(model_map(&world->model, inode, 0, BLOCK, rows[i].opflags, &from, &to), rows[i].wanted);
@@ -174,6 +181,67 @@ static void test_config_rules(void **state) {
                 }
 }
 
+/* ---- answers of a size that the kernel does not take -------------------------------------------------------------------- */
+
+typedef struct Answerer {
+        int fd;
+        uint32_t opcode; /* of the last request */
+        size_t size;     /* bytes after the header that are answered to END and IOEND */
+} Answerer;
+
+/* Serves mappings of one file: all of it on device 5, and END and IOEND as it is told. */
+static void *answer(void *userdata) {
+        Answerer *a = userdata;
+        uint8_t packet[65536];
+        struct {
+                struct fuse_out_header header;
+                IomapBeginOut begin;
+        } out;
+        const struct fuse_in_header *in = (const void *) packet;
+
+        while (read(a->fd, packet, sizeof packet) >= (ssize_t) sizeof *in) {
+                out.header = (struct fuse_out_header){.unique = in->unique, .len = sizeof out.header};
+                out.begin = (IomapBeginOut){.read = {0, BLOCK * 4, 0, FUSED_MAPPING_MAPPED, FUSED_MAPPING_F_SHARED, 5},
+                                            .write = {0, BLOCK * 4, NONE, FUSED_MAPPING_PURE_OVERWRITE, 0, 0}};
+                out.header.len += (uint32_t) (in->opcode == IOMAP_BEGIN ? sizeof out.begin : a->size);
+                if (write(a->fd, &out, out.header.len) != (ssize_t) out.header.len)
+                        break;
+        }
+        return NULL;
+}
+
+static void test_answer_sizes(void **state) {
+        static const struct {
+                size_t size;
+                int ioend, end;
+        } rows[] = {{0, -EIO, 0}, {8, 0, -EIO}, {16, -EIO, -EIO}};
+        uint8_t data[BLOCK] = {0};
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                ModelInode *inode;
+                pthread_t thread;
+                Model model;
+                model_init(&model, &iomap_rn);
+                Answerer answerer = {.fd = model.server_fd, .size = rows[i].size};
+                _cleanup_fd_ int disk = memfd_create("disk", MFD_CLOEXEC);
+                assert_int_equal(ftruncate(disk, (off_t) BLOCK * 4), 0);
+                model.iomap = true;
+                model.n_devices = 1;
+                model.devices[0] = (ModelDevice){.fd = disk, .cookie = 5, .size = BLOCK * 4, .readable = true, .writable = true};
+                model.n_inodes = 1;
+                inode = &model.inodes[0];
+                *inode = (ModelInode){.nodeid = 2, .ino = 2, .iomap = true, .size = BLOCK, .disk_size = BLOCK};
+                assert_int_equal(pthread_create(&thread, NULL, answer, &answerer), 0);
+                assert_int_equal(model_write(&model, inode, 0, BLOCK, data, true), rows[i].ioend); /* in place, shared: IOEND alone */
+                model.no_ioend = true;
+                assert_int_equal(model_write(&model, inode, BLOCK, BLOCK, data, false), rows[i].end); /* larger: END */
+                assert_int_equal(shutdown(model.fd, SHUT_RDWR), 0);
+                assert_int_equal(pthread_join(thread, NULL), 0);
+                (void) fd_close(model.server_fd);
+                model_done(&model);
+        }
+}
+
 /* ---- notifications -------------------------------------------------------------------------------------------------- */
 
 static void test_notification_rules(void **state) {
@@ -196,6 +264,12 @@ static void test_notification_rules(void **state) {
                 assert_int_equal(model_notify(&model, IOMAP_NOTIFY_UPSERT, &upsert, sizeof upsert), -EINVAL);
                 upsert.nodeid = 3; /* a file that is not mapped */
                 assert_int_equal(model_notify(&model, IOMAP_NOTIFY_UPSERT, &upsert, sizeof upsert), strict ? -EINVAL : 0);
+                model.inodes[0].dead = true;
+                upsert.nodeid = 2;
+                assert_int_equal(model_notify(&model, IOMAP_NOTIFY_UPSERT, &upsert, sizeof upsert), -EINVAL); /* first, that it is this one */
+                upsert.attr_ino = 12;
+                assert_int_equal(model_notify(&model, IOMAP_NOTIFY_UPSERT, &upsert, sizeof upsert), -EIO);
+                model.inodes[0].dead = false;
                 upsert.nodeid = 4;
                 assert_int_equal(model_notify(&model, IOMAP_NOTIFY_UPSERT, &upsert, sizeof upsert), -ESTALE);
                 const struct {
@@ -262,7 +336,8 @@ static void test_library_is_stricter(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_use), cmocka_unit_test(test_config_rules),
-                                           cmocka_unit_test(test_notification_rules), cmocka_unit_test(test_library_is_stricter)};
+                                           cmocka_unit_test(test_notification_rules), cmocka_unit_test(test_answer_sizes),
+                                           cmocka_unit_test(test_library_is_stricter)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

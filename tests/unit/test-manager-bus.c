@@ -323,7 +323,8 @@ static void test_bad_calls(void **state) {
         assert_true(sd_bus_message_append(m, "sa{sv}", "plain", 1, "slots", "a{sh}", 1, "journal", fd) >= 0);
         assert_error(ask(w, m), "org.fused1.Error.Refused", "[slot-unknown] ");
         m = new_call(w->bus, "Mount");
-        assert_true(sd_bus_message_append(m, "sa{sv}", "plain", 1, "slots", "a{sh}", 5, "a", fd, "b", fd, "c", fd, "d", fd, "e", fd) >= 0);
+        assert_true(sd_bus_message_append(m, "sa{sv}", "plain", 1, "slots", "a{sh}", 9, "a", fd, "b", fd, "c", fd, "d", fd, "e", fd, "f", fd,
+                                          "g", fd, "h", fd, "i", fd) >= 0);
         assert_error(ask(w, m), SD_BUS_ERROR_INVALID_ARGS, "too many");
         m = new_call(w->bus, "Mount");
         char name[300];

@@ -14,7 +14,6 @@
 #include <cmocka.h>
 
 #include "map/cache-pack.h"
-#include "map/pressure.h"
 
 #define BLOCK 4096U
 
@@ -439,78 +438,6 @@ static void test_hints(void **state) {
         mapping_pool_free(pool);
 }
 
-/* ---- pressure
- * --------------------------------------------------------------------------------------------------------- */
-
-static void put(const char *directory, const char *name, const char *text) {
-        char path[256];
-        snprintf(path, sizeof(path), "%s/%s", directory, name);
-        FILE *f = fopen(path, "w");
-        assert_non_null(f);
-        assert_true(fputs(text, f) >= 0);
-        assert_int_equal(fclose(f), 0);
-}
-
-static void test_pressure(void **state) {
-        char proc[] = "/tmp/fused-test-XXXXXX", path[256], command[300];
-        PressureWatch watch;
-        assert_non_null(mkdtemp(proc));
-        assert_int_equal(pressure_open(&watch, proc, proc), -ENOENT); /* nothing there */
-        assert_false(pressure_check(&watch, 0));
-        pressure_close(&watch);
-
-        snprintf(path, sizeof(path), "%s/self", proc);
-        assert_int_equal(mkdir(path, 0700), 0);
-        snprintf(path, sizeof(path), "%s/group", proc);
-        assert_int_equal(mkdir(path, 0700), 0);
-        put(proc, "self/cgroup", "1:memory:/other\n0::/group\n");
-        put(path, "memory.current", "100\n");
-        put(path, "memory.max", "max\n");
-        assert_int_equal(pressure_open(&watch, proc, proc), 0);
-        assert_true(watch.fd < 0);
-        assert_false(pressure_check(&watch, 0)); /* no limit */
-        put(path, "memory.max", "1000\n");
-        assert_false(pressure_check(&watch, 0));
-        put(path, "memory.current", "950\n");
-        assert_true(pressure_check(&watch, 0));
-        assert_false(pressure_check(&watch, 0)); /* told already */
-        put(path, "memory.current", "965\n");
-        assert_true(pressure_check(&watch, 0));
-        put(path, "memory.current", "500\n");
-        assert_false(pressure_check(&watch, 0));
-        put(path, "memory.current", "910\n");
-        assert_true(pressure_check(&watch, 0));
-        pressure_close(&watch);
-
-        put(path, "memory.pressure", ""); /* of the cgroup: a trigger is written to it */
-        assert_int_equal(pressure_open(&watch, proc, proc), 0);
-        assert_true(watch.fd >= 0 && watch.events == POLLPRI);
-        put(path, "memory.current", "1\n");
-        assert_true(pressure_check(&watch, POLLPRI));
-        assert_false(pressure_check(&watch,
-                                    POLLERR)); /* the cgroup is gone: the descriptor is closed, and not polled again */
-        assert_true(watch.fd < 0);
-        pressure_close(&watch);
-        snprintf(command, sizeof(command), "%s/memory.pressure", path);
-        FILE *f = fopen(command, "r");
-        assert_non_null(f);
-        assert_non_null(fgets(command, sizeof(command), f));
-        assert_int_equal(strncmp(command, "some ", 5), 0);
-        (void) fclose(f);
-        snprintf(command, sizeof(command), "rm -rf %s", proc);
-        assert_int_equal(system(command), 0);
-
-        /* the real one, if there is one: it can be opened and polled, or says why not */
-        int r = pressure_open(&watch, "/proc", "/sys/fs/cgroup");
-        assert_true(r == 0 || r == -ENOENT);
-        if (watch.fd >= 0) {
-                struct pollfd p = { .fd = watch.fd, .events = watch.events };
-                assert_true(poll(&p, 1, 0) >= 0);
-                assert_int_equal(p.revents & POLLNVAL, 0);
-        }
-        pressure_close(&watch);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_refused),
@@ -520,7 +447,6 @@ int main(void) {
                 cmocka_unit_test(test_limit),
                 cmocka_unit_test(test_hints),
                 cmocka_unit_test(test_threads),
-                cmocka_unit_test(test_pressure),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

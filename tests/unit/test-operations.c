@@ -29,6 +29,7 @@ void mount_channel(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_program(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_program_attach(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_clone(Mount *mount, const BrokerRequest *request) { n_handled++; }
+void mount_pressure(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_backing_socket(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_backing(Mount *mount, const BrokerRequest *request) { n_handled++; }
 void mount_do(Mount *mount, const BrokerRequest *request) { n_handled++; }
@@ -62,11 +63,12 @@ static BrokerRequest request_of(BrokerOperation operation) {
 
 static int dispatch(const BrokerRequest *request, size_t size, size_t n_fds) {
         Broker broker = {.next_mount_id = 7};
-        int fds[2 + POLICY_SLOTS_MAX] = {-EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF};
+        int fds[BROKER_FDS_MAX];
         const char *what = NULL;
         int r;
 
         n_handled = n_replies = 0;
+        fd_fill(fds, ELEMENTSOF(fds));
         r = operation_dispatch(&broker, request, size, fds, n_fds, &what);
         assert_true((r < 0) == (what != NULL));
         return r;
@@ -90,6 +92,7 @@ static const char *const permitted[_BROKER_OPERATION_MAX][2] = {
         [BROKER_PROGRAM] = {"--xxx", "--xxx"},
         [BROKER_ATTACH] = {"---xx", "---xx"},
         [BROKER_CLONE] = {"---xx", "---xx"},
+        [BROKER_PRESSURE] = {"---xx", "---xx"},
         [BROKER_BACKING_SOCKET] = {"---xx", "---xx"},
         [BROKER_BACKING_OPEN] = {"---xx", "---xx"},
         [BROKER_BACKING_CLOSE] = {"---xx", "---xx"},

@@ -348,9 +348,9 @@ static const MistakeRow type_mistakes[] = {
          ":4: Arguments: has too many words"},
         {"[Slot]\nAccept=file\n", ":5: Accept: section [Slot] is no good slot"},
         {"[Slot UP]\nAccept=file\n", ":5: Accept: section [Slot UP] is no good slot"},
-        {"[Slot a]\nRequired=no\n[Slot b]\nRequired=no\n[Slot c]\nRequired=no\n[Slot d]\nRequired=no\n[Slot e]\n"
-         "Required=no\n",
-         ":13: Required: section [Slot e] is no good slot"},
+        {"[Slot a]\nRequired=no\n[Slot b]\nRequired=no\n[Slot c]\nRequired=no\n[Slot d]\nRequired=no\n[Slot e]\nRequired=no\n"
+         "[Slot f]\nRequired=no\n[Slot g]\nRequired=no\n[Slot h]\nRequired=no\n[Slot i]\nRequired=no\n",
+         ":21: Required: section [Slot i] is no good slot"},
         {"[Slot a]\nAccept=files\n", ":5: Accept: must be words out of file, device, tree and none"},
         {"[Slot a]\nAccept=\n", ":5: Accept: must be words out of"},
         {"[Slot a]\nRequired=maybe\n", ":5: Required: must be yes or no"},

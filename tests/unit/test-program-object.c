@@ -123,7 +123,7 @@ static uint64_t fill(uint64_t nodeid, uint64_t seed) {
 /* Whether both say the same; no assert, as a child asks as well. *ret: what the loaded one says. */
 static bool same(uint64_t nodeid, uint64_t pos, uint32_t opflags, struct fused_program_call *ret) {
         struct fused_program_call native = {.nodeid = nodeid, .pos = pos, .count = 1, .opflags = opflags}, real = native;
-        uint32_t returned;
+        uint32_t returned = 0;
 
         native.verdict = (uint32_t) PROGRAM_BEGIN(&native);
         if (run(loaded.run_fd, &real, sizeof real, &returned) < 0 || returned != real.verdict || real.verdict != native.verdict)

@@ -3,7 +3,7 @@
  * and kept, clones, the end. */
 
 #define FUSE_USE_VERSION 312
-#include "session/session.h"
+#include "session/session-private.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -210,8 +210,36 @@ static void test_bad_init(void **state) {
         (void) fd_close(world.kernel);
 }
 
+/* Threads beyond the processors rest while small requests are answered at once, and never longer than a moment. */
+static void test_rest(void **state) {
+        Session *session = calloc(1, sizeof *session);
+
+        session->n_threads = 3;
+        session->n_awake = 2;
+        for (unsigned i = 0; i < 3; i++)
+                session->threads[i] = (SessionThread){.session = session, .index = i};
+        assert_false(session_rest(&session->threads[2]));
+        session_rest_begin(session, 4, 4 * 1000000); /* a slow device */
+        assert_false(session_rest(&session->threads[2]));
+        session_rest_begin(session, 4, 4 * 1000);
+        assert_false(session_rest(&session->threads[0]));
+        assert_false(session_rest(&session->threads[1]));
+        assert_true(session_rest(&session->threads[2])); /* for a moment: it may be needed */
+        assert_false(session_rest(&session->threads[2]));
+        session_rest_begin(session, 4, 4 * 1000);
+        session_rest_end(session); /* another kind of request */
+        assert_false(session_rest(&session->threads[2]));
+        session->n_awake = 3; /* processors enough */
+        session_rest_begin(session, 4, 4 * 1000);
+        session->n_awake = 2;
+        assert_false(session_rest(&session->threads[2]));
+        assert_in_range(session_processors(), 1, 100000);
+        free(session);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests), cmocka_unit_test(test_clone), cmocka_unit_test(test_bad_init)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests), cmocka_unit_test(test_clone), cmocka_unit_test(test_bad_init),
+                                           cmocka_unit_test(test_rest)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

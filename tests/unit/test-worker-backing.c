@@ -125,6 +125,7 @@ static int set_up(void **state) {
                 host.proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
                 job.fuse_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
                 job.files_fd = files[1];
+                fd_fill(job.slot_fds, ELEMENTSOF(job.slot_fds));
                 job.slot_fds[SLOT_TREE] = open_at("tree", O_RDONLY | O_DIRECTORY);
                 job.slot_kinds[SLOT_TREE] = BROKER_SLOT_TREE;
                 job.slot_fds[SLOT_READ_ONLY_TREE] = open_at("read-only", O_RDONLY | O_DIRECTORY);
