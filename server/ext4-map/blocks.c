@@ -123,3 +123,17 @@ int blocks_walk(Volume *volume, ext2_ino_t ino, Inode *inode) {
         error = ext2fs_block_iterate3(volume->fs, ino, BLOCK_FLAG_READ_ONLY, NULL, on_block, &walk);
         return walk.r < 0 ? walk.r : volume_error(volume, error, ino);
 }
+
+int runs_walk(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t n_blocks, RunVisitor each, void *userdata) {
+        Run run;
+
+        if (inode_has_extents(inode))
+                return extents_walk(volume, ino, inode, each, userdata);
+        for (uint64_t block = 0; block < n_blocks; block = run.block + run.n) {
+                int r = blocks_find(volume, ino, inode, block, n_blocks - block, &run);
+                if (r < 0)
+                        return r;
+                each(userdata, &run);
+        }
+        return 0;
+}

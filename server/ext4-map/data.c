@@ -129,7 +129,7 @@ static int begin_extents(Volume *volume, Node *node, Inode *inode, uint64_t bloc
         /* Before anything is told to the cache, as that would undo what it knows of written ranges. */
         r = node_settle(volume, node, inode);
         if (r >= 0)
-                r = extents_find(volume, node->ino, inode, block, run, fill ? NULL : tell_run, &teller);
+                r = extents_find(volume, node->ino, inode, block, run, fill || volume->journal ? NULL : tell_run, &teller);
         if (r < 0 || !fill)
                 return r;
         if (!run->place)
@@ -159,7 +159,8 @@ static int begin_blocks(Volume *volume, Node *node, Inode *inode, uint64_t block
                         volume->hooks.invalidate(volume->userdata, node->ino, block * volume->block_size, n_filled * volume->block_size);
         }
         if (!run->place || !ranges_overlap(&node->fresh, run->block, run->block + run->n - 1, &fresh)) {
-                tell(volume, node->ino, run);
+                if (!volume->journal)
+                        tell(volume, node->ino, run);
                 return 0;
         }
         if (fresh.first > block)
@@ -203,6 +204,8 @@ int data_begin(Volume *volume, ext2_ino_t ino, uint64_t pos, uint64_t count, uin
                 r = begin_extents(volume, node, &inode, block, last - block + 1, fill, &run);
         else
                 r = begin_blocks(volume, node, &inode, block, last - block + 1, fill, &run, &is_new);
+        if (r >= 0)
+                r = recovery_map(volume, ino, block, &run);
         if (r < 0)
                 return r;
         *ret = mapping_of(volume, &run);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* libext2fs' way to the device: plain reads and writes on a descriptor, through the page cache of the device. There is no path in the
- * sandbox; the "name" that is opened is the descriptor's number, which stays the caller's. File data does not come this way. */
+ * sandbox; the "name" that is opened stands for the volume. File data does not come this way. */
 
 #include "ext4-map/volume.h"
 
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 typedef struct Io {
-        int fd;
+        const Volume *volume; /* borrowed */
         bool writable;
 } Io;
 
@@ -21,7 +21,7 @@ static errcode_t io_open(const char *name, int flags, io_channel *ret) {
                 free(io);
                 return EXT2_ET_NO_MEMORY;
         }
-        io->fd = atoi(name);
+        io->volume = (const Volume *) (uintptr_t) strtoull(name, NULL, 16);
         io->writable = flags & IO_FLAG_RW;
         *channel = (struct struct_io_channel){.magic = EXT2_ET_MAGIC_IO_CHANNEL,
                                               .manager = &volume_io_manager,
@@ -58,31 +58,39 @@ static errcode_t place(io_channel channel, unsigned long long block, int count, 
         return 0;
 }
 
-static errcode_t io_read(io_channel channel, unsigned long long block, int count, void *data) {
-        const Io *io = channel->private_data;
-        size_t size = 0, done = 0;
-        off_t offset = 0;
-
-        errcode_t error = place(channel, block, count, &offset, &size);
-        while (!error && done < size) {
-                ssize_t n = pread(io->fd, (char *) data + done, size - done, offset + (off_t) done);
-                if (n < 0 && errno == EINTR)
+int volume_read(const Volume *volume, uint64_t offset, size_t size, void *ret) {
+        for (size_t done = 0; done < size;) {
+                ssize_t n = RET_NERRNO(pread(volume->fd, (uint8_t *) ret + done, size - done, (off_t) (offset + done)));
+                if (n == -EINTR)
                         continue;
                 if (n <= 0)
-                        error = n < 0 ? errno : EXT2_ET_SHORT_READ;
-                else
-                        done += (size_t) n;
+                        return n < 0 ? (int) n : -ENODATA;
+                done += (size_t) n;
         }
+        return recovery_read(volume, offset, size, ret);
+}
+
+static errcode_t io_read(io_channel channel, unsigned long long block, int count, void *data) {
+        const Io *io = channel->private_data;
+        size_t size = 0;
+        off_t offset = 0;
+        int r;
+
+        errcode_t error = place(channel, block, count, &offset, &size);
         if (error)
-                memset((char *) data + done, 0, size - done); /* nothing of an earlier use stays in it */
-        return error;
+                return error;
+        r = volume_read(io->volume, (uint64_t) offset, size, data);
+        if (r >= 0)
+                return 0;
+        memset(data, 0, size); /* nothing of an earlier use stays in it */
+        return r == -ENODATA ? EXT2_ET_SHORT_READ : -r;
 }
 
 static errcode_t write_bytes(const Io *io, const char *data, size_t size, off_t offset) {
         if (!io->writable)
                 return EROFS;
         for (size_t done = 0; done < size;) {
-                ssize_t n = pwrite(io->fd, data + done, size - done, offset + (off_t) done);
+                ssize_t n = pwrite(io->volume->fd, data + done, size - done, offset + (off_t) done);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n <= 0)
@@ -115,7 +123,7 @@ static errcode_t io_write_byte(io_channel channel, unsigned long offset, int siz
 static errcode_t io_flush(io_channel channel) {
         const Io *io = channel->private_data;
 
-        return !io->writable || fdatasync(io->fd) == 0 ? 0 : errno;
+        return !io->writable || fdatasync(io->volume->fd) == 0 ? 0 : errno;
 }
 
 struct struct_io_manager volume_io_manager = {

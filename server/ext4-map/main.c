@@ -17,11 +17,13 @@ Server server = {.timeout = 3600};
 typedef struct Arguments {
         char *source; /* owned: the path that stands for the device */
         int read_only;
+        int no_recovery; /* read-only only */
         int no_writeback;
 } Arguments;
 
 static const struct fuse_opt option_rows[] = {
         {"no_writeback", offsetof(Arguments, no_writeback), 1},
+        {"norecovery", offsetof(Arguments, no_recovery), 1},
         FUSE_OPT_KEY("ro", 0),
         FUSE_OPT_KEY("rw", 1),
         FUSE_OPT_END,
@@ -145,7 +147,8 @@ static int serve_volume(struct fuse_service *service, struct fuse_args *args, co
         if (r < 0)
                 return r;
         (void) receive(service, arguments->source, access | O_DIRECT, &direct_fd);
-        r = volume_open(&server.volume, fd, arguments->read_only, &server_hooks, NULL);
+        r = volume_open(&server.volume, fd, arguments->no_recovery ? VOLUME_NO_RECOVERY : arguments->read_only ? VOLUME_READ : VOLUME_WRITE,
+                        &server_hooks, NULL);
         if (r < 0 && server.volume.why[0])
                 fprintf(stderr, "fused-ext4-map: %s\n", server.volume.why);
         if (r >= 0)
@@ -166,7 +169,11 @@ static int run(struct fuse_service *service, struct fuse_args *args, Arguments *
                 return r;
         if (fuse_opt_parse(args, arguments, option_rows, on_word) < 0 || fuse_service_parse_cmdline_opts(args, &options) < 0)
                 return -EINVAL;
-        r = arguments->source && options.mountpoint ? serve_volume(service, args, arguments, &options) : -EINVAL;
+        r = -EINVAL;
+        if (arguments->no_recovery && !arguments->read_only) /* the kernel has to know that nothing can be written */
+                fprintf(stderr, "fused-ext4-map: norecovery is for reading: mount it with -o ro,norecovery\n");
+        else if (arguments->source && options.mountpoint)
+                r = serve_volume(service, args, arguments, &options);
         free(options.mountpoint);
         return r;
 }

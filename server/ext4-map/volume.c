@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A file system opened, written out and closed, and what is done about damage. The journal is never written: while it is mounted for writing
- * the file system is marked as not clean, like an ext2 one. */
+/* A file system opened, written out and closed, and what is done about damage. Nothing is written to the journal: while it is mounted for
+ * writing the file system is marked as not clean, like an ext2 one. */
 
 #include "ext4-map/volume.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -105,10 +106,11 @@ static int check_super(Volume *volume) {
         uint64_t blocks;
         uint32_t log_size;
         const char *why;
+        int r;
 
-        ssize_t n = pread(volume->fd, &super, sizeof super, SUPERBLOCK_OFFSET);
-        if (n != (ssize_t) sizeof super)
-                return n < 0 ? -errno : refuse(volume, -EUCLEAN, "not an ext2, ext3 or ext4 file system: too small");
+        r = volume_read(volume, SUPERBLOCK_OFFSET, sizeof super, &super);
+        if (r < 0)
+                return r == -ENODATA ? refuse(volume, -EUCLEAN, "not an ext2, ext3 or ext4 file system: too small") : r;
         why = volume_why_not(&super, volume->read_only, text, sizeof text);
         if (why)
                 return refuse(volume, ext2fs_le16_to_cpu(super.s_magic) == EXT2_SUPER_MAGIC ? -EOPNOTSUPP : -EUCLEAN, why);
@@ -130,12 +132,13 @@ static int check_super(Volume *volume) {
 static void on_block(ext2_filsys fs, blk64_t block, int in_use);
 static void on_blocks(ext2_filsys fs, blk64_t block, blk_t n, int in_use);
 
-static int open_fs(Volume *volume) {
-        int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP | (volume->read_only ? 0 : EXT2_FLAG_RW);
-        char name[16];
+/* As far as inodes can be read; what else is there may be as a crash has left it. */
+static int open_fs(Volume *volume, bool writable) {
+        const int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP | (writable ? EXT2_FLAG_RW : 0);
+        char name[32];
         errcode_t error;
 
-        (void) snprintf(name, sizeof name, "%d", volume->fd);
+        (void) snprintf(name, sizeof name, "%" PRIxPTR, (uintptr_t) volume);
         error = ext2fs_open2(name, NULL, flags, 0, 0, &volume_io_manager, &volume->fs);
         if (error) {
                 volume->fs = NULL;
@@ -144,7 +147,12 @@ static int open_fs(Volume *volume) {
         volume->fs->priv_data = volume;
         volume->block_size = volume->fs->blocksize;
         volume->fs->flags |= EXT2_FLAG_MASTER_SB_ONLY; /* copies are for e2fsck, which refreshes them */
-        error = ext2fs_check_desc(volume->fs);
+        return 0;
+}
+
+static int open_rest(Volume *volume) {
+        errcode_t error = ext2fs_check_desc(volume->fs);
+
         if (!error)
                 error = ext2fs_create_inode_cache(volume->fs, INODES_CACHED);
         if (!error && !volume->read_only)
@@ -156,11 +164,40 @@ static int open_fs(Volume *volume) {
         return 0;
 }
 
+static void close_fs(Volume *volume) {
+        if (volume->fs)
+                ext2fs_free(volume->fs);
+        volume->fs = NULL;
+}
+
+/* The superblock is one of the blocks that a journal may have another content for: it is looked at anew. */
+static int recover(Volume *volume) {
+        const uint32_t block_size = volume->block_size;
+        int r = recovery_run(volume);
+
+        close_fs(volume);
+        if (r >= 0)
+                r = check_super(volume);
+        if (r >= 0)
+                r = open_fs(volume, !volume->read_only);
+        if (r >= 0 && volume->block_size != block_size)
+                r = refuse(volume, -EUCLEAN, "the journal says that blocks are of another size");
+        if (r >= 0 && !volume->read_only)
+                ext2fs_clear_feature_journal_needs_recovery(volume->fs->super);
+        if (r >= 0 && volume->journal_failed) {
+                note_error(volume, 0);
+                (void) ext2fs_flush(volume->fs);
+                r = refuse(volume, -EUCLEAN, "the journal says that errors were found: run e2fsck -fy, or mount it with -o ro");
+        }
+        return r;
+}
+
 static int begin_writing(Volume *volume) {
         struct ext2_super_block *super = volume->fs->super;
 
-        if (!(super->s_state & EXT2_VALID_FS))
-                volume_log(volume, "it was not unmounted cleanly: run e2fsck -f");
+        volume->was_unclean = !(super->s_state & EXT2_VALID_FS);
+        if (volume->was_unclean)
+                volume_log(volume, "it was not unmounted cleanly, and stays marked so: run e2fsck -f");
         if (super->s_last_orphan)
                 volume_log(volume, "it has files without a name that e2fsck -f gives back");
         super->s_mnt_count++;
@@ -170,24 +207,30 @@ static int begin_writing(Volume *volume) {
         return volume_flush(volume, /* sync= */ true);
 }
 
-int volume_open(Volume *volume, int fd, bool read_only, const VolumeHooks *hooks, void *userdata) {
+int volume_open(Volume *volume, int fd, VolumeAccess access, const VolumeHooks *hooks, void *userdata) {
+        bool needs_recovery;
         int r;
 
-        *volume = (Volume){.fd = fd, .read_only = read_only, .hooks = *hooks, .userdata = userdata, .just_freed = {1, 0}};
+        *volume = (Volume){.fd = fd, .read_only = access != VOLUME_WRITE, .hooks = *hooks, .userdata = userdata, .just_freed = {1, 0}};
         (void) pthread_mutex_init(&volume->lock, NULL);
         initialize_ext2_error_table();
         r = device_size(fd, &volume->device_size);
         if (r >= 0)
                 r = check_super(volume);
         if (r >= 0)
-                r = open_fs(volume);
-        if (r >= 0 && ext2fs_has_feature_journal_needs_recovery(volume->fs->super))
-                r = refuse(volume, -EUCLEAN, "needs journal recovery, which is e2fsck's work: run e2fsck -p on it");
+                r = open_fs(volume, !volume->read_only);
+        needs_recovery = r >= 0 && ext2fs_has_feature_journal_needs_recovery(volume->fs->super);
+        if (needs_recovery && access != VOLUME_NO_RECOVERY)
+                r = recover(volume);
+        else if (needs_recovery)
+                volume_log(volume, "the journal is not looked at: what was written last may be missing");
+        if (r >= 0)
+                r = open_rest(volume);
         if (r >= 0)
                 volume->dirty_groups = calloc(volume->fs->group_desc_count + 1, 1);
         if (r >= 0)
                 r = volume->dirty_groups ? zones_find(volume) : -ENOMEM;
-        if (r >= 0 && !read_only)
+        if (r >= 0 && !volume->read_only)
                 r = begin_writing(volume);
         return r;
 }
@@ -338,7 +381,8 @@ int volume_close(Volume *volume) {
                 r = settle_nodes(volume);
                 node_forget_all(volume);
                 if (!volume->read_only) {
-                        volume->fs->super->s_state |= EXT2_VALID_FS;
+                        if (!volume->was_unclean)
+                                volume->fs->super->s_state |= EXT2_VALID_FS;
                         if (volume->has_errors)
                                 volume->fs->super->s_state |= EXT2_ERROR_FS;
                         ext2fs_mark_super_dirty(volume->fs);
@@ -347,9 +391,8 @@ int volume_close(Volume *volume) {
                 }
         }
         node_forget_all(volume);
-        if (volume->fs)
-                ext2fs_free(volume->fs);
-        volume->fs = NULL;
+        close_fs(volume);
+        recovery_done(volume);
         ranges_done(&volume->zones);
         free(volume->dirty_groups);
         volume->dirty_groups = NULL;

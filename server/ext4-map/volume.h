@@ -9,7 +9,8 @@
  *   zones.c     what no file's data may be in    data.c      begin and ioend
  *   inode.c     inodes and the node table        space.c    sizes, fallocate
  *   names.c     directories                      make.c     making, linking, renaming
- *   xattr.c     extended attributes, ACLs        operations*.c, main.c   the FUSE side
+ *   xattr.c     extended attributes, ACLs        journal*.c, recovery.c  after a crash: journal.h
+ *   operations*.c, main.c   the FUSE side
  *
  * libext2fs has no locks: everything here is called with volume->lock held, unless said otherwise. Functions return 0 or a negative errno; a
  * damaged structure is -EUCLEAN, and noted in the superblock. */
@@ -27,6 +28,7 @@
 #include "fused-mapping.h"
 
 typedef struct Volume Volume;
+typedef struct Journal Journal;
 typedef struct Node Node;
 typedef struct ext2_inode_large Inode;
 
@@ -67,6 +69,7 @@ struct Volume {
         pthread_mutex_t lock;
         int fd; /* borrowed */
         bool read_only;
+        bool was_unclean; /* when it was opened: stays so, e2fsck has work to do */
         bool has_errors;  /* noted in the superblock */
         bool is_dirty;    /* something is not on the device */
         VolumeHooks hooks;
@@ -79,13 +82,21 @@ struct Volume {
         Ranges zones;     /* sorted */
         Range just_freed; /* to be told to hooks.freed */
         Node *buckets[NODE_BUCKETS];
+        Journal *journal; /* owned: read-only, has blocks that count instead of what is in their places; NULL: none */
+        bool journal_failed; /* it said that the kernel had met an error */
+        bool has_unreadable; /* recovery_map() has met data that is nowhere as it is to be, and said so */
         char why[256];    /* why it cannot be opened, in words */
 };
 
 /* ---- volume.c ------------------------------------------------------------------------------------------------------- */
 
+typedef enum VolumeAccess {
+        VOLUME_WRITE,       /* a journal that needs it is replayed */
+        VOLUME_READ,        /* nothing is written: such a journal is looked at with each block */
+        VOLUME_NO_RECOVERY, /* nor is it looked at */
+} VolumeAccess;
 /* fd is borrowed. On failure volume->why says more. volume_close() in either case. */
-int volume_open(Volume *volume, int fd, bool read_only, const VolumeHooks *hooks, void *userdata) _must_check_;
+int volume_open(Volume *volume, int fd, VolumeAccess access, const VolumeHooks *hooks, void *userdata) _must_check_;
 int volume_close(Volume *volume);
 /* Bitmaps, descriptors and superblock, and what nodes have not written yet, go to the device's cache; sync: to its media. */
 int volume_flush(Volume *volume, bool sync);
@@ -99,7 +110,8 @@ uint64_t volume_free_blocks(const Volume *volume); /* for data: without what is 
 bool volume_has_spare(const Volume *volume); /* for names and attributes: more is free than extent trees may need */
 _printf_(2, 3) void volume_log(Volume *volume, const char *format, ...);
 
-extern struct struct_io_manager volume_io_manager; /* io.c; opened by the number of a descriptor */
+extern struct struct_io_manager volume_io_manager; /* io.c; the name that is opened is the volume's address, in hexadecimal */
+int volume_read(const Volume *volume, uint64_t offset, size_t size, void *ret) _must_check_; /* bytes; -ENODATA: past the end */
 const char *volume_why_not(const struct ext2_super_block *super, bool read_only, char *buffer, size_t size); /* features.c; NULL: fine */
 
 /* ---- ranges, zones -------------------------------------------------------------------------------------------------- */
@@ -111,6 +123,14 @@ void ranges_done(Ranges *ranges);
 int zones_find(Volume *volume) _must_check_;
 /* -EUCLEAN: out of the file system, or inside its own tables. */
 int zones_check(Volume *volume, ext2_ino_t ino, uint64_t block, uint64_t n);
+
+/* ---- recovery.c ----------------------------------------------------------------------------------------------------- */
+
+/* The file system is open as far as its journal goes, and is to be opened anew afterwards. 0, or negative errno with volume->why. */
+int recovery_run(Volume *volume) _must_check_;
+void recovery_done(Volume *volume);
+/* Puts what the journal has of this range over what was read from the device. */
+int recovery_read(const Volume *volume, uint64_t offset, size_t size, uint8_t *data) _must_check_;
 
 /* ---- inode.c -------------------------------------------------------------------------------------------------------- */
 
@@ -162,6 +182,11 @@ int blocks_fill(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block, ui
 int blocks_cut(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t first, uint64_t last) _must_check_;
 int blocks_walk(Volume *volume, ext2_ino_t ino, Inode *inode) _must_check_;
 uint64_t blocks_max(const Volume *volume); /* of one file */
+/* Calls each for every run of a file of either kind, up to this block. */
+int runs_walk(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t n_blocks, RunVisitor each, void *userdata) _must_check_;
+
+/* Where this block of the run is read: there, or in the journal. The run then begins with it. */
+int recovery_map(Volume *volume, ext2_ino_t ino, uint64_t block, Run *run) _must_check_;
 
 static inline bool inode_has_extents(const Inode *inode) {
         return inode->i_flags & EXT4_EXTENTS_FL;

@@ -140,8 +140,8 @@ static int add_journal(Volume *volume) {
         if (!ext2fs_has_feature_journal(volume->fs->super) || ino == 0)
                 return 0;
         r = inode_read(volume, ino, &inode);
-        if (r >= 0 && inode_has_extents(&inode))
-                r = extents_walk(volume, ino, &inode, add_journal_run, volume);
+        if (r >= 0)
+                r = runs_walk(volume, ino, &inode, inode_size(&inode) / volume->block_size, add_journal_run, volume);
         return r;
 }
 

@@ -147,7 +147,7 @@ int image_walk(const Image *image, unsigned seed, Seen *seen) {
         int r;
 
         memset(&volume, 0, sizeof volume);
-        r = volume_open(&volume, image->fds[0], /* read_only= */ seed % 3 == 1, &hooks, NULL);
+        r = volume_open(&volume, image->fds[0], seed % 3 == 1 ? VOLUME_READ : VOLUME_WRITE, &hooks, NULL);
         if (r >= 0) {
                 Walk walk = {.volume = &volume, .seen = seen};
                 visit(&walk, EXT2_ROOT_INO, 0);

@@ -34,13 +34,6 @@ done
 image "$T/a" -O journal_dev
 refused journal_dev "$T/a"
 
-say "a journal to be replayed: the error says what to do, and then it mounts"
-image "$T/a" -t ext4
-debugfs -w -R 'feature needs_recovery' "$T/a" >/dev/null 2>&1
-for how in "" ro; do refused "needs journal recovery, which is e2fsck's work: run e2fsck -p on it" "$T/a" ${how:+-o ro}; done
-e2fsck -p "$T/a" >/dev/null || [ $? -eq 1 ] || fail "e2fsck -p"
-mounts "$T/a"
-
 say "read-only: what could not be kept true"
 for feature in quota project,quota bigalloc; do
         image "$T/a" -t ext4 -O "$feature" -d "$T/tree"

@@ -57,7 +57,7 @@ static void open_image(Fixture *f, const char *options) {
         assert_true(f->fd >= 0);
         assert_int_equal(ftruncate(f->fd, IMAGE_BYTES), 0);
         assert_int_equal(run_command("mkfs.ext4 -q -F %s %s >/dev/null 2>&1", options, f->path), 0);
-        assert_int_equal(volume_open(&f->volume, f->fd, false, &hooks, NULL), 0);
+        assert_int_equal(volume_open(&f->volume, f->fd, VOLUME_WRITE, &hooks, NULL), 0);
         f->volume.dev = 1;
         f->state = 1;
 }
@@ -263,7 +263,7 @@ static void test_refused(void **state) {
                 int fd = mkstemp(path);
                 assert_int_equal(ftruncate(fd, IMAGE_BYTES), 0);
                 assert_int_equal(run_command("mkfs.ext4 -q -F %s %s >/dev/null 2>&1", rows[i].options, path), 0);
-                assert_int_equal(volume_open(&volume, fd, false, &hooks, NULL), -EOPNOTSUPP);
+                assert_int_equal(volume_open(&volume, fd, VOLUME_WRITE, &hooks, NULL), -EOPNOTSUPP);
                 assert_non_null(strstr(volume.why, rows[i].word));
                 (void) volume_close(&volume);
                 (void) close(fd);
