@@ -57,8 +57,31 @@ int data_walk_once(Volume *volume, Node *node, Inode *inode) {
 
 /* ---- space allocated ahead ------------------------------------------------------------------------------------------ */
 
+static uint64_t count_blocks(const Ranges *ranges) {
+        uint64_t n = 0;
+
+        for (size_t i = 0; i < ranges->n; i++)
+                n += ranges->items[i].last - ranges->items[i].first + 1;
+        return n;
+}
+
+static void ahead_add(Volume *volume, Node *node, uint64_t first, uint64_t last) {
+        const uint64_t before = count_blocks(&node->ahead);
+
+        (void) ranges_add(&node->ahead, first, last); /* without memory it stays as if asked for */
+        volume->n_ahead += count_blocks(&node->ahead) - before;
+}
+
+void data_keep_ahead(Volume *volume, Node *node, uint64_t first, uint64_t last) {
+        const uint64_t before = count_blocks(&node->ahead);
+
+        ranges_remove(&node->ahead, first, last);
+        volume->n_ahead -= before - count_blocks(&node->ahead);
+        if (node->ahead.n == 0)
+                ranges_done(&node->ahead);
+}
+
 int data_trim(Volume *volume, Node *node) {
-        uint64_t end;
         Inode inode;
         int r;
 
@@ -67,13 +90,9 @@ int data_trim(Volume *volume, Node *node) {
         r = inode_read(volume, node->ino, &inode);
         if (r >= 0)
                 r = node_settle(volume, node, &inode);
-        end = (inode_size(&inode) + volume->block_size - 1) / volume->block_size;
-        for (size_t i = node->ahead.n; r >= 0 && i-- > 0;) {
-                const Range *ahead = &node->ahead.items[i];
-                if (ahead->last >= end)
-                        r = space_cut(volume, node->ino, &inode, MAX_OF(ahead->first, end), ahead->last);
-        }
-        ranges_done(&node->ahead);
+        for (size_t i = node->ahead.n; r >= 0 && i-- > 0;)
+                r = space_cut(volume, node->ino, &inode, node->ahead.items[i].first, node->ahead.items[i].last);
+        data_keep_ahead(volume, node, 0, UINT64_MAX);
         return r;
 }
 
@@ -96,15 +115,18 @@ int data_drop_fresh(Volume *volume, Node *node) {
         return r;
 }
 
-/* Only who appends gets more than asked for, and not when space is short. */
+/* Only who appends gets more than asked for: who writes here and there behind the end (appends at the same time come close to it, in any order)
+ * will not use it. All that is outstanding stays a small part of what is free, as it is nobody else's meanwhile. */
 static uint64_t blocks_ahead(const Volume *volume, const Node *node, const Inode *inode, const Run *hole, uint64_t n) {
-        uint64_t size = inode_size(inode), end = (size + volume->block_size - 1) / volume->block_size, more;
+        const uint64_t size = inode_size(inode), end = (size + volume->block_size - 1) / volume->block_size;
+        const uint64_t max = AHEAD_MAX / volume->block_size, allowed = volume_free_blocks(volume) / 32;
+        uint64_t more;
 
-        if (hole->block < end || hole->n <= n || node->n_writers == 0)
+        if (hole->block < end || hole->block - end > max || hole->n <= n || node->n_writers == 0 || volume->n_ahead >= allowed)
                 return 0;
-        more = MAX_OF(size, (uint64_t) AHEAD_MIN);
-        more = MIN_OF(more, (uint64_t) AHEAD_MAX) / volume->block_size;
-        more = MIN_OF(more, volume_free_blocks(volume) / 32);
+        more = MAX_OF(size, (uint64_t) AHEAD_MIN) / volume->block_size;
+        more = MIN_OF(more, max);
+        more = MIN_OF(more, allowed - volume->n_ahead);
         return MIN_OF(more, hole->n - n);
 }
 
@@ -118,7 +140,7 @@ static int begin_fill_extents(Volume *volume, Node *node, Inode *inode, uint64_t
         if (r < 0)
                 return r;
         if (n_filled > n_wanted)
-                (void) ranges_add(&node->ahead, block + n_wanted, block + n_filled - 1); /* else it stays as if asked for */
+                ahead_add(volume, node, block + n_wanted, block + n_filled - 1);
         return extents_find(volume, node->ino, inode, block, run, NULL, NULL);
 }
 
@@ -229,6 +251,7 @@ static int note_written(Volume *volume, Node *node, Inode *inode, uint64_t first
         Run run;
         int r;
 
+        data_keep_ahead(volume, node, first, last);
         r = ranges_add(&node->written, first, last);
         if (r >= 0 && node->written.n > N_WRITTEN_MAX)
                 r = node_settle(volume, node, inode);

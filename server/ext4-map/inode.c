@@ -204,7 +204,7 @@ static void node_drop(Volume *volume, Node **place) {
         *place = node->next;
         if (node->unlinked && inode_free(volume, node->ino) < 0)
                 volume_log(volume, "inode %u could not be given back", (unsigned) node->ino);
-        ranges_done(&node->ahead);
+        data_keep_ahead(volume, node, 0, UINT64_MAX);
         ranges_done(&node->written);
         ranges_done(&node->fresh);
         free(node);

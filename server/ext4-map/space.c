@@ -52,7 +52,7 @@ int space_set_size(Volume *volume, ext2_ino_t ino, uint64_t size) {
                 r = inode_write(volume, ino, &inode);
         if (r >= 0 && size <= before) {
                 r = space_cut(volume, ino, &inode, first, UINT64_MAX);
-                ranges_done(&node->ahead);
+                data_keep_ahead(volume, node, first, UINT64_MAX);
         }
         if (r < 0)
                 return r;

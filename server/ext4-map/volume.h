@@ -81,6 +81,7 @@ struct Volume {
         uint8_t *dirty_groups; /* owned: bit 0 its block bitmap, bit 1 its inode bitmap */
         Ranges zones;     /* sorted */
         Range just_freed; /* to be told to hooks.freed */
+        uint64_t n_ahead; /* blocks in all nodes' ahead */
         Node *buckets[NODE_BUCKETS];
         Journal *journal; /* owned: read-only, has blocks that count instead of what is in their places; NULL: none */
         bool journal_failed; /* it said that the kernel had met an error */
@@ -197,8 +198,10 @@ static inline bool inode_has_extents(const Inode *inode) {
 int data_begin(Volume *volume, ext2_ino_t ino, uint64_t pos, uint64_t count, uint32_t opflags, struct fused_mapping *ret) _must_check_;
 int data_end(Volume *volume, ext2_ino_t ino, uint64_t pos, int64_t written) _must_check_;
 int data_ioend(Volume *volume, ext2_ino_t ino, uint64_t pos, uint64_t written, uint32_t flags, int error, uint64_t *ret_size) _must_check_;
-/* Gives back what was allocated ahead of the writes of this file; of all files. */
+/* Gives back what was allocated ahead of the writes of this file and not written to; of all files. No write is under way. */
 int data_trim(Volume *volume, Node *node);
+/* What is allocated ahead there is to stay, or is gone already. */
+void data_keep_ahead(Volume *volume, Node *node, uint64_t first, uint64_t last);
 /* Cuts out what was allocated for writes that have failed: it holds what somebody else had there. */
 int data_drop_fresh(Volume *volume, Node *node);
 void data_trim_all(Volume *volume); /* nobody writes any more */
