@@ -250,6 +250,45 @@ static void test_scattered(void **state) {
         }
 }
 
+static void append(Fixture *f, uint64_t pos, uint64_t n) {
+        struct fused_mapping m;
+        uint64_t size;
+
+        assert_int_equal(data_begin(&f->volume, f->ino, pos, n, FUSED_MAPPING_OP_WRITE, &m), 0);
+        assert_int_equal(data_ioend(&f->volume, f->ino, pos, n, FUSED_IOEND_UNWRITTEN | FUSED_IOEND_APPEND, 0, &size), 0);
+        assert_int_equal(size, pos + n);
+}
+
+/* Space ahead of an append is given back when nobody writes any more, wherever the end is by then; writes here and there get none. */
+static void test_ahead(void **state) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        Fixture *f = calloc(1, sizeof *f);
+        uint64_t before, size = 0, pos = 0;
+
+        open_image(f, "-b 4096 -m 0");
+        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+        Node *node = node_get(&f->volume, f->ino);
+        node->n_writers = 1;
+        before = volume_free_blocks(&f->volume);
+        append(f, 0, 4096);
+        assert_true(f->volume.n_ahead > 100); /* some of it is there... */
+        for (pos = 4096; pos < 40 * 4096; pos += 4096)
+                append(f, pos, 4096); /* ...and used */
+        assert_true(before - volume_free_blocks(&f->volume) < 512);
+        assert_int_equal(space_allocate(&f->volume, f->ino, 0, 100 * 4096, 4096, &size), 0); /* asked for: stays */
+        append(f, 200 * 4096, 4096);
+        assert_int_equal(space_set_size(&f->volume, f->ino, 1ULL << 34), 0); /* what is ahead is below the end now */
+        for (uint64_t i = 0; i < 1000; i++)
+                append(f, (1ULL << 34) + (i << 30), 4096); /* 4 MB of data */
+        assert_true(f->volume.n_ahead <= volume_free_blocks(&f->volume) / 24);
+        assert_int_equal(data_trim(&f->volume, node), 0);
+        assert_int_equal(f->volume.n_ahead, 0);
+        assert_true(before - volume_free_blocks(&f->volume) <= 1042 + 8); /* and blocks of the tree */
+        assert_true(before - volume_free_blocks(&f->volume) >= 1042);
+        close_image(f);
+        free(f);
+}
+
 static void test_refused(void **state) {
         static const struct {
                 const char *options, *word;
@@ -275,7 +314,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_extents), cmocka_unit_test(test_extents_1k), cmocka_unit_test(test_blocks),
                 cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_scattered),
-                cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_ahead),   cmocka_unit_test(test_refused),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
