@@ -67,6 +67,8 @@ struct fused_map {
                 pthread_mutex_t lock;
                 UserDeferred *first;  /* owned: requests that wait for their turn */
                 bool busy;            /* a thread waits for the kernel, and does what waits afterwards */
+                atomic_uint n_reads;  /* READs that wait, or are done after the flush under way */
+                unsigned reads_max;   /* at most; the next is told to try again */
         } flush;
         pthread_t caretaker;
         int caretaker_fd;             /* owned: readable when it is to end; negative: it does not run */

@@ -3,18 +3,23 @@
  * asks where holes are, and not as far as a direct read past the end needs it.
  *
  * A notification that drops the file's pages makes the kernel write them, to another thread of ours, so that one thread at a time may wait in it;
- * what others bring meanwhile is left for that one to do. */
+ * what others bring meanwhile is left for that one to do, all requests for a file after one flush.
+ *
+ * What is written back is sent to us only while fewer than max_background requests are with us, of which a direct read that waits here is one.
+ * So not all of those may wait: the flush would wait for what it keeps out. */
 
 #define FUSE_USE_VERSION 312
 #include "map/user.h"
 
 #include <string.h>
+#include <sys/sysinfo.h>
 
 struct UserDeferred {
         UserDeferred *next;
         SessionThread *thread; /* whose descriptor the answer goes to */
         UserFlushed *then;
         size_t size;
+        bool is_read, is_own;  /* own: of the thread that flushes, on its stack */
         _Alignas(8) uint8_t request[sizeof(struct fuse_in_header) + 80];
 };
 
@@ -22,60 +27,93 @@ bool user_may_flush(const struct fused_map *map) {
         return map->statistics->n_threads >= 2;
 }
 
-static void flush_then(struct fused_map *map, SessionThread *thread, SessionThread *origin, const struct fuse_in_header *header, size_t size,
-                       UserFlushed *then) {
-        const struct fuse_notify_inval_inode_out notice = {.ino = header->nodeid, .off = 0, .len = 0};
+/* The kernel gives a server without privilege so many, whatever it wants: max_user_bgreq of fs/fuse/inode.c, unless the administrator says otherwise. */
+void user_flush_init(struct fused_map *map) {
+        struct sysinfo info;
+        const uint64_t bytes = sysinfo(&info) < 0 ? 0 : (uint64_t) info.totalram * info.mem_unit;
+        const unsigned given = (unsigned) MIN_OF(bytes / 8192 / 392, (uint64_t) USER_BACKGROUND);
 
-        (void) session_notify(thread, FUSE_NOTIFY_INVAL_INODE, &notice, sizeof notice); /* -ENOENT: not in the kernel's memory any more */
-        then(map, thread, origin, header, size);
+        map->flush.reads_max = MAX_OF(given * 3 / 4, 1U);
 }
 
-static UserDeferred *next_deferred(struct fused_map *map) {
-        UserDeferred *deferred;
+static const struct fuse_in_header *header_of(const UserDeferred *deferred) {
+        return (const void *) deferred->request;
+}
+
+/* The first that waits, and what else waits for the same file: all of it is older than the flush to come. NULL: nothing. */
+static UserDeferred *take_batch(struct fused_map *map) {
+        UserDeferred *batch, **end, **place;
 
         (void) pthread_mutex_lock(&map->flush.lock);
-        deferred = map->flush.first;
-        if (deferred)
-                map->flush.first = deferred->next;
-        else
+        batch = map->flush.first;
+        if (batch) {
+                map->flush.first = batch->next;
+                end = &batch->next;
+                for (place = &map->flush.first; *place;)
+                        if (header_of(*place)->nodeid == header_of(batch)->nodeid) {
+                                *end = *place;
+                                *place = (*place)->next;
+                                end = &(*end)->next;
+                        } else
+                                place = &(*place)->next;
+                *end = NULL;
+        } else
                 map->flush.busy = false;
         (void) pthread_mutex_unlock(&map->flush.lock);
-        return deferred;
+        return batch;
 }
 
-/* True: somebody else will do it. */
-static bool defer(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, size_t size, UserFlushed *then) {
-        UserDeferred *deferred, **last;
-        bool busy;
+static void do_batch(struct fused_map *map, SessionThread *thread, UserDeferred *batch) {
+        const struct fuse_notify_inval_inode_out notice = {.ino = header_of(batch)->nodeid, .off = 0, .len = 0};
 
-        (void) pthread_mutex_lock(&map->flush.lock);
-        busy = map->flush.busy;
-        map->flush.busy = true;
-        if (busy) {
-                deferred = calloc(1, sizeof *deferred);
-                if (deferred && sizeof *header + size <= sizeof deferred->request) {
-                        *deferred = (UserDeferred){.thread = thread, .then = then, .size = size};
-                        memcpy(deferred->request, header, sizeof *header + size);
-                        for (last = &map->flush.first; *last; last = &(*last)->next)
-                                ;
-                        *last = deferred;
-                } else {
+        (void) session_notify(thread, FUSE_NOTIFY_INVAL_INODE, &notice, sizeof notice); /* -ENOENT: not in the kernel's memory any more */
+        for (UserDeferred *deferred = batch, *next; deferred; deferred = next) {
+                next = deferred->next;
+                deferred->then(map, thread, deferred->thread, header_of(deferred), deferred->size);
+                if (deferred->is_read)
+                        (void) atomic_fetch_sub(&map->flush.n_reads, 1);
+                if (!deferred->is_own)
                         free(deferred);
-                        (void) session_reply(thread, header->unique, -ENOMEM, NULL, 0);
-                }
         }
-        (void) pthread_mutex_unlock(&map->flush.lock);
-        return busy;
+}
+
+/* 0: own is to be done by the caller, who is to flush; 1: somebody else will do it. */
+static int defer(struct fused_map *map, UserDeferred *own) {
+        UserDeferred *deferred = own, **last = &map->flush.first;
+
+        if (own->is_read && atomic_load(&map->flush.n_reads) >= map->flush.reads_max)
+                return -EAGAIN;
+        if (map->flush.busy) {
+                deferred = malloc(sizeof *deferred);
+                if (!deferred)
+                        return -ENOMEM;
+                *deferred = *own;
+                deferred->is_own = false;
+        }
+        while (*last)
+                last = &(*last)->next;
+        *last = deferred;
+        if (own->is_read)
+                (void) atomic_fetch_add(&map->flush.n_reads, 1);
+        if (map->flush.busy)
+                return 1;
+        map->flush.busy = true;
+        return 0;
 }
 
 void user_after_flush(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, size_t size, UserFlushed *then) {
-        UserDeferred *deferred;
+        UserDeferred own = {.thread = thread, .then = then, .size = size, .is_read = header->opcode == FUSE_READ, .is_own = true}, *batch;
+        int r;
 
-        if (defer(map, thread, header, size, then))
+        assert(sizeof *header + size <= sizeof own.request);
+        memcpy(own.request, header, sizeof *header + size);
+        (void) pthread_mutex_lock(&map->flush.lock);
+        r = defer(map, &own);
+        (void) pthread_mutex_unlock(&map->flush.lock);
+        if (r < 0)
+                (void) session_reply(thread, header->unique, r, NULL, 0);
+        if (r != 0)
                 return;
-        flush_then(map, thread, thread, header, size, then);
-        while ((deferred = next_deferred(map))) {
-                flush_then(map, thread, deferred->thread, (void *) deferred->request, deferred->size, deferred->then);
-                free(deferred);
-        }
+        while ((batch = take_batch(map)))
+                do_batch(map, thread, batch);
 }

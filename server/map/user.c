@@ -37,8 +37,9 @@ void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint
         out->max_pages = SESSION_DATA_MAX / 4096;
         out->max_write = SESSION_DATA_MAX;
         out->max_readahead = in->max_readahead;
-        out->max_background = 64;
-        out->congestion_threshold = 48;
+        out->max_background = USER_BACKGROUND;
+        out->congestion_threshold = USER_BACKGROUND * 3 / 4;
+        user_flush_init(map);
 }
 
 static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {

@@ -16,6 +16,7 @@
 #include "map/map.h"
 
 #define SEGMENTS_MAX 128 /* moved at once */
+#define USER_BACKGROUND 64U /* direct reads, and what the kernel reads ahead and writes back, that are with us at the same time */
 
 /* A piece of a request that lies together on a device. Not owned. */
 typedef struct Segment {
@@ -57,9 +58,10 @@ void batch_free(void *slot);
 
 void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out);
 /* Does then() when the kernel has written back what it caches of the file: now, or later in another thread. thread: the one that runs; origin:
- * the one whose request it is. size: bytes after header, at most 80. */
+ * the one whose request it is. size: bytes after header, at most 80. A READ is refused with EAGAIN while too many wait. */
 typedef void UserFlushed(struct fused_map *map, SessionThread *thread, SessionThread *origin, const struct fuse_in_header *header, size_t size);
 void user_after_flush(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, size_t size, UserFlushed *then);
+void user_flush_init(struct fused_map *map);
 bool user_may_flush(const struct fused_map *map); /* false: there is no other thread that could take what the kernel writes */
 
 void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in);
