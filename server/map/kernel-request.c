@@ -169,7 +169,7 @@ static SessionTaken on_change(struct fused_map *map, SessionThread *thread, stru
 /* The data is on the device by now, and maybe in the device's own memory. */
 static SessionTaken on_fsync(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
         for (uint32_t i = 0; i < map->n_devices; i++)
-                atomic_store(&map->devices[i].dirty, true);
+                device_written(&map->devices[i]);
         return map_user_engine.request(map, thread, header, argument, size);
 }
 

@@ -149,7 +149,7 @@ static int ask_size(int fd, bool *ret_is_block, uint32_t *ret_sector, uint64_t *
 }
 
 int fused_map_add_device(struct fused_map *map, int fd, uint64_t size) {
-        MapDevice device = {.fd = fd, .direct_fd = -EBADF};
+        MapDevice device = {.fd = fd, .direct_fd = -EBADF, .sync_lock = PTHREAD_MUTEX_INITIALIZER};
         int r;
 
         if (map->n_devices == MAP_DEVICES_MAX)

@@ -34,7 +34,9 @@ typedef struct MapDevice {
         uint32_t sector;    /* bytes: what direct I/O must be aligned to */
         uint32_t cookie;    /* the kernel engine's; else its number */
         bool is_block;
-        atomic_bool dirty;  /* written to since it was last synced */
+        _Atomic uint64_t n_written; /* writes that have ended; user engine: before they are answered */
+        pthread_mutex_t sync_lock;
+        uint64_t n_synced;  /* of them, when the last fdatasync(2) that has succeeded began; under the lock */
 } MapDevice;
 
 typedef struct UserDeferred UserDeferred;

@@ -118,8 +118,6 @@ bool batch_keep(struct fused_map *map, SessionThread *thread, const struct fuse_
         }
         segment->data = data;
         batch->writes[batch->n++] = is_write;
-        if (is_write)
-                atomic_store_explicit(&segment->device->dirty, true, memory_order_relaxed);
         return true;
 }
 
@@ -138,6 +136,8 @@ static void answer(void *userdata, size_t i, int r) {
                                           : (struct iovec){a->batch->segments[i].data + kept->lead, kept->size};
 
         (void) pthread_rwlock_unlock(&kept->file->io);
+        if (write)
+                device_written(a->batch->segments[i].device);
         if (r >= 0 && kept->tell)
                 user_modified(a->map, kept->file);
         (void) session_reply(a->thread, kept->unique, r, &vector, r < 0 ? 0 : 1);

@@ -175,15 +175,16 @@ int segments_move(SegmentList *list) {
         size_t n;
         int r = 0;
 
-        if (list->write)
-                for (size_t i = 0; i < list->n; i++)
-                        atomic_store_explicit(&list->segments[i].device->dirty, true, memory_order_relaxed);
         if (list->n == 1)
                 r = move_one(&list->segments[0], list->write);
         else {
                 n = segments_gather(list, sorted, vectors, pieces);
                 pieces_move(sorted, vectors, pieces, n, keep_first_error, &r);
         }
+        if (list->write)
+                for (size_t i = 0; i < list->n; i++)
+                        if (i == 0 || list->segments[i].device != list->segments[i - 1].device)
+                                device_written(list->segments[i].device);
         list->n = 0;
         return r;
 }
@@ -210,12 +211,23 @@ int device_move(MapDevice *device, bool write, uint64_t addr, uint8_t *data, uin
         return segments_move(&list);
 }
 
+/* Counted when it has ended, and before it is answered: a sync that has begun earlier may have come too early for it. */
+void device_written(MapDevice *device) {
+        (void) atomic_fetch_add_explicit(&device->n_written, 1, memory_order_release);
+}
+
+/* Who comes while another is at it waits for that one's end, and for another sync only if something was written since that one began. */
 int device_sync(MapDevice *device) {
+        uint64_t n_written;
         int r = 0;
 
-        if (atomic_exchange(&device->dirty, false))
+        (void) pthread_mutex_lock(&device->sync_lock);
+        n_written = atomic_load_explicit(&device->n_written, memory_order_acquire);
+        if (n_written != device->n_synced) {
                 r = RET_NERRNO(fdatasync(device->fd)); /* whichever descriptor wrote */
-        if (r < 0)
-                device->dirty = true;
+                if (r >= 0)
+                        device->n_synced = n_written;
+        }
+        (void) pthread_mutex_unlock(&device->sync_lock);
         return r;
 }

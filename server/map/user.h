@@ -40,7 +40,8 @@ int device_move(MapDevice *device, bool write, uint64_t addr, uint8_t *data, uin
 /* Several pieces at the same time, at most SEGMENTS_MAX; moved() is told of each as it is done, 0 or negative errno. */
 typedef void (*SegmentMoved)(void *userdata, size_t i, int result);
 void segments_move_each(const Segment *segments, const bool *writes, size_t n, SegmentMoved moved, void *userdata);
-int device_sync(MapDevice *device) _must_check_;
+void device_written(MapDevice *device);
+int device_sync(MapDevice *device) _must_check_; /* what was written, and has been answered, is on the media */
 bool device_is_direct(const MapDevice *device, bool write, uint64_t length);
 
 /* user-aio.c; each thread has a context of its own. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The user engine's way to devices: requests in many pieces, over several devices, of which some end too early. */
+/* The user engine's way to devices: requests in many pieces, over several devices, of which some end too early; and syncs beside them. */
 
 #define FUSE_USE_VERSION 312
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,6 +26,11 @@
  * no other under way: it would get that one's. */
 static long under_way;
 
+/* What takes long: it has begun, and may end. */
+static bool write_waits, sync_waits;
+static sem_t begun, go;
+static unsigned n_syncs;
+
 long __real_aio_submit(struct iocb **blocks, long n);
 long __real_aio_wait(struct io_event *events, long n);
 void __real_aio_wait_awake(struct io_event *ret);
@@ -40,12 +47,26 @@ long __wrap_aio_submit(struct iocb **blocks, long n) {
 
 long __wrap_aio_wait(struct io_event *events, long n) {
         under_way--;
+        if (write_waits) {
+                (void) sem_post(&begun);
+                (void) sem_wait(&go);
+        }
         return __real_aio_wait(events, 1);
 }
 
 void __wrap_aio_wait_awake(struct io_event *ret) {
         assert_int_equal(under_way--, 1);
         __real_aio_wait_awake(ret);
+}
+
+int __wrap_fdatasync(int fd);
+int __wrap_fdatasync(int fd) {
+        n_syncs++;
+        if (sync_waits) {
+                (void) sem_post(&begun);
+                (void) sem_wait(&go);
+        }
+        return 0;
 }
 
 static MapDevice devices[N_DEVICES];
@@ -134,7 +155,7 @@ static void test_write(void **state) {
                         assert_memory_equal(got, on_device[i], DEVICE_SIZE);
                 }
         }
-        assert_true(devices[2].dirty);
+        assert_true(devices[2].n_written > 0);
 }
 
 /* A device that has become smaller: the request fails, and what other devices hold is there. */
@@ -170,6 +191,101 @@ static void test_error(void **state) {
         assert_int_equal(move(striped, true, 0, 60), 0);
 }
 
+/* ---- syncs ---------------------------------------------------------------------------------------------------------- */
+
+static _Atomic unsigned n_synced;
+
+static void *sync_device(void *userdata) {
+        assert_int_equal(device_sync(&devices[0]), 0);
+        n_synced++;
+        return NULL;
+}
+
+static void *write_device(void *userdata) {
+        assert_int_equal(move(backwards, true, 0, 2), 0);
+        return NULL;
+}
+
+static pthread_t begin(void *(*what)(void *)) {
+        pthread_t thread;
+
+        assert_int_equal(pthread_create(&thread, NULL, what, NULL), 0);
+        return thread;
+}
+
+static int setup_sync(void **state) {
+        (void) sem_init(&begun, 0, 0);
+        (void) sem_init(&go, 0, 0);
+        n_syncs = n_synced = 0;
+        return setup(state);
+}
+
+static void test_sync(void **state) {
+        assert_int_equal(device_sync(&devices[0]), 0);
+        assert_int_equal(n_syncs, 0);
+        for (unsigned i = 1; i < 4; i++) {
+                (void) write_device(NULL);
+                assert_int_equal(device_sync(&devices[0]), 0);
+                assert_int_equal(device_sync(&devices[0]), 0);
+                assert_int_equal(n_syncs, i);
+        }
+}
+
+/* Who finds another at it is done when that one is, and not before. */
+static void test_sync_together(void **state) {
+        pthread_t first, second;
+
+        (void) write_device(NULL);
+        sync_waits = true;
+        first = begin(sync_device);
+        (void) sem_wait(&begun);
+        second = begin(sync_device);
+        (void) usleep(50000);
+        assert_int_equal(n_synced, 0);
+        sync_waits = false;
+        (void) sem_post(&go);
+        (void) pthread_join(first, NULL);
+        (void) pthread_join(second, NULL);
+        assert_int_equal(n_synced, 2);
+        assert_int_equal(n_syncs, 1);
+}
+
+/* What was written while another was at it may not be on the media then. */
+static void test_sync_behind(void **state) {
+        pthread_t first, second;
+
+        (void) write_device(NULL);
+        sync_waits = true;
+        first = begin(sync_device);
+        (void) sem_wait(&begun);
+        (void) write_device(NULL);
+        second = begin(sync_device);
+        (void) sem_post(&go);
+        (void) sem_wait(&begun);
+        assert_int_equal(n_syncs, 2);
+        sync_waits = false;
+        (void) sem_post(&go);
+        (void) pthread_join(first, NULL);
+        (void) pthread_join(second, NULL);
+        assert_int_equal(n_syncs, 2);
+}
+
+/* A sync for somebody else during a write is none for that write. */
+static void test_sync_during_write(void **state) {
+        pthread_t writer;
+
+        write_waits = true;
+        writer = begin(write_device);
+        (void) sem_wait(&begun);
+        assert_int_equal(device_sync(&devices[0]), 0);
+        write_waits = false;
+        (void) sem_post(&go);
+        (void) pthread_join(writer, NULL);
+        n_syncs = 0;
+        assert_int_equal(device_sync(&devices[0]), 0);
+        assert_int_equal(n_syncs, 1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_read, setup, teardown),
@@ -177,6 +293,10 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_short, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_short_direct, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_error, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_sync, setup_sync, teardown),
+                cmocka_unit_test_setup_teardown(test_sync_together, setup_sync, teardown),
+                cmocka_unit_test_setup_teardown(test_sync_behind, setup_sync, teardown),
+                cmocka_unit_test_setup_teardown(test_sync_during_write, setup_sync, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
