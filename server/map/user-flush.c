@@ -63,13 +63,25 @@ static UserDeferred *take_batch(struct fused_map *map) {
         return batch;
 }
 
-static void do_batch(struct fused_map *map, SessionThread *thread, UserDeferred *batch) {
-        const struct fuse_notify_inval_inode_out notice = {.ino = header_of(batch)->nodeid, .off = 0, .len = 0};
+/* False: the server is about to end, nobody would answer what the kernel writes. */
+static bool flush(SessionThread *thread, uint64_t nodeid) {
+        const struct fuse_notify_inval_inode_out notice = {.ino = nodeid, .off = 0, .len = 0};
 
+        if (!session_needs_others(thread))
+                return false;
         (void) session_notify(thread, FUSE_NOTIFY_INVAL_INODE, &notice, sizeof notice); /* -ENOENT: not in the kernel's memory any more */
+        session_needs_nobody(thread);
+        return true;
+}
+
+/* Those that are not answered are the kernel's to end, with the connection. */
+static void do_batch(struct fused_map *map, SessionThread *thread, UserDeferred *batch) {
+        const bool is_flushed = flush(thread, header_of(batch)->nodeid);
+
         for (UserDeferred *deferred = batch, *next; deferred; deferred = next) {
                 next = deferred->next;
-                deferred->then(map, thread, deferred->thread, header_of(deferred), deferred->size);
+                if (is_flushed)
+                        deferred->then(map, thread, deferred->thread, header_of(deferred), deferred->size);
                 if (deferred->is_read)
                         (void) atomic_fetch_sub(&map->flush.n_reads, 1);
                 if (!deferred->is_own)

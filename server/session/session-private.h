@@ -43,6 +43,7 @@ struct Session {
         unsigned n_awake;                    /* threads that never rest: as many as there are processors */
         atomic_uint resting;                 /* session-rest.c: a futex, 1 or 0 */
         atomic_bool stop;
+        atomic_uint n_needing;               /* threads that wait for what others answer: those go on until it is 0 */
 };
 
 /* Makes libfuse's session for this thread know what FUSE_INIT said, by letting it answer to a socket. *ret: its answer. */

@@ -171,6 +171,25 @@ int session_notify_any(Session *session, int code, const void *data, size_t size
         return session_notify(&session->threads[0], code, data, size);
 }
 
+/* Either ends() sees this one, or this sees that they end. */
+bool session_needs_others(SessionThread *thread) {
+        Session *session = thread->session;
+
+        (void) atomic_fetch_add(&session->n_needing, 1);
+        if (!session->stop)
+                return true;
+        session_needs_nobody(thread);
+        return false;
+}
+
+void session_needs_nobody(SessionThread *thread) {
+        (void) atomic_fetch_sub(&thread->session->n_needing, 1);
+}
+
+static bool ends(Session *session) {
+        return session->stop && atomic_load(&session->n_needing) == 0;
+}
+
 int session_device_fd(const SessionThread *thread) {
         return thread->device_fd;
 }
@@ -273,7 +292,7 @@ static void *serve_thread(void *userdata) {
         SessionThread *thread = userdata;
         Session *session = thread->session;
 
-        while (!session->stop && !fuse_session_exited(thread->fuse)) {
+        while (!ends(session) && !fuse_session_exited(thread->fuse)) {
                 int r = session_rest(thread) ? -EAGAIN : receive(thread);
                 if (r == -EINTR || r == -EAGAIN)
                         continue;
@@ -303,7 +322,7 @@ static int start_threads(Session *session, unsigned n) {
         return 0;
 }
 
-/* A thread that waits in read(2) is woken by a signal, again until it has seen it. */
+/* A thread that waits in read(2) is woken by a signal, again until it has seen it and no other needs it. */
 static void end_threads(Session *session) {
         session->stop = true;
         for (unsigned i = 0; i < session->n_threads; i++) {

@@ -68,6 +68,10 @@ void session_pass_request(SessionThread *thread, const struct fuse_in_header *he
 int session_reply(SessionThread *thread, uint64_t unique, int error, const struct iovec *data, size_t n_data);
 /* A notification: error of the header is its code. */
 int session_notify(SessionThread *thread, int code, const void *data, size_t size);
+/* This thread is going to wait, in the kernel, for requests that the others answer: none of them ends until session_needs_nobody(). False: they
+ * are ending. */
+bool session_needs_others(SessionThread *thread) _must_check_;
+void session_needs_nobody(SessionThread *thread);
 int session_device_fd(const SessionThread *thread); /* borrowed */
 unsigned session_thread_index(const SessionThread *thread); /* 0 .. n - 1 */
 /* Memory for data, SESSION_BUFFER_SIZE, aligned to a page; the thread's, for one use at a time: what is in it may be gone at the next call. */

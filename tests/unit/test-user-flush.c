@@ -4,6 +4,7 @@
 
 #define FUSE_USE_VERSION 312
 #include <semaphore.h>
+#include <signal.h>
 #include <string.h>
 
 #include "map/user.h"
@@ -171,8 +172,33 @@ static void test_files(void **state) {
         stop(world);
 }
 
-int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_files)};
+/* A server that is told to end does so when the flush has: what the kernel writes is answered until then. No other is begun. */
+static void test_end(void **state) {
+        World *world = start();
+        const uint64_t a = model_create(&world->model, "a")->nodeid, b = model_create(&world->model, "b")->nodeid;
+        const int fd = world->model.fd;
 
+        ask_read(clone_fd, 10, a);
+        (void) sem_wait(&flushes);
+        assert_int_equal(pthread_kill(world->thread, SIGTERM), 0);
+        for (unsigned i = 0; i < 30; i++) {
+                expect_read(fd, a);
+                (void) usleep(10000);
+        }
+        ask_read(fd, 11, b);
+        expect_read(fd, b);
+        let_pass(2);
+        expect(clone_fd, 10, 0);
+        stop(world);
+        assert_int_equal(n_flushed, 1);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_files), cmocka_unit_test(test_end)};
+        sigset_t ends;
+
+        (void) sigemptyset(&ends);
+        (void) sigaddset(&ends, SIGTERM);
+        (void) pthread_sigmask(SIG_BLOCK, &ends, NULL); /* the session waits for it */
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
