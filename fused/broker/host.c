@@ -3,8 +3,10 @@
 
 #include "broker/host.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -113,6 +115,45 @@ bool host_fd_is_pidfd(const Host *host, int fd) {
                 if (strncmp(target, names[i], strlen(names[i])) == 0)
                         return true;
         return false;
+}
+
+/* status: of a thread. A name that is made to look like more cannot have a line of its own. */
+static bool is_ending(const char *status) {
+        const char *state = strstr(status, "\nState:\t"), *pending = strstr(status, "\nSigPnd:\t");
+
+        if (!state || !pending)
+                return false;
+        return strspn(state + strlen("\nState:\t"), "ZX") > 0 || strtoull(pending + strlen("\nSigPnd:\t"), NULL, 16) & 1ULL << (SIGKILL - 1);
+}
+
+static bool task_is_ending(int dir_fd, const char *task) {
+        char path[300], text[8192];
+
+        (void) snprintf(path, sizeof path, "%s/status", task);
+        return fd_read_file_at(dir_fd, path, text, sizeof text) > 0 && is_ending(text);
+}
+
+bool host_process_is_held_up(const Host *host, pid_t pid) {
+        _cleanup_fd_ int fd = -EBADF;
+        bool all = true, some = false;
+        char path[32];
+
+        (void) snprintf(path, sizeof path, "%d", pid);
+        if (!task_is_ending(host->proc_fd, path)) /* the first thread, which is not gone before all are: mostly it settles the matter */
+                return false;
+        (void) snprintf(path, sizeof path, "%d/task", pid);
+        fd = RET_NERRNO(openat(host->proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+        if (!dir)
+                return false;
+        (void) TAKE_FD(fd);
+        for (struct dirent *entry; all && (entry = readdir(dir));)
+                if (entry->d_name[0] != '.') {
+                        all = task_is_ending(dirfd(dir), entry->d_name);
+                        some = true;
+                }
+        (void) closedir(dir);
+        return all && some;
 }
 
 int host_mount_id_of_fd(const Host *host, int fd, uint64_t *ret) {

@@ -33,5 +33,8 @@ int host_reopen(const Host *host, int fd, int flags) _must_check_;
 /* By what our own /proc calls it: its file system, if it is something else, is not asked. */
 bool host_fd_is_pidfd(const Host *host, int fd);
 
+/* Killed, and yet there: each of its threads is through with it or has a SIGKILL to take, which it does not get to while it waits in the kernel. */
+bool host_process_is_held_up(const Host *host, pid_t pid) _must_check_;
+
 /* "mnt_id:" of /proc/self/fdinfo: the mount a descriptor is on, without asking its file system. */
 int host_mount_id_of_fd(const Host *host, int fd, uint64_t *ret) _must_check_;

@@ -333,11 +333,29 @@ void mount_request_end(Mount *mount, const BrokerRequest *request) {
                   /* graceful= */ how == BROKER_END_UNMOUNT && live);
 }
 
+/* A server may die while one of its threads waits, in the kernel, for a request that its other threads were to answer. The kernel calls such
+ * a process neither gone nor readable on its pidfd (from Linux 6.15 on not even on that of its first thread), and the descriptors that its threads
+ * share stay open. So it is looked for; the end of the connection frees it. */
+static bool is_held_up(Mount *mount) {
+        struct pollfd p = {.fd = mount->server_pidfd, .events = POLLIN};
+        const bool before = mount->server_held_up;
+
+        mount->server_held_up = mount->server_pid > 0 && poll(&p, 1, 0) == 0 && host_process_is_held_up(&mount->broker->host, mount->server_pid);
+        return before && mount->server_held_up; /* it may have been on its way at the first look */
+}
+
 void mounts_check(Broker *broker) {
         for (Mount *mount = broker->mounts, *next; mount; mount = next) {
                 next = mount->next;
-                if (mount->state == MOUNT_LIVE && !mount->unmounter && is_disconnected(mount))
+                if (mount->state != MOUNT_LIVE || mount->unmounter)
+                        continue;
+                if (is_disconnected(mount))
                         mount_end(mount, BROKER_REASON_UNMOUNTED, /* graceful= */ true);
+                else if (is_held_up(mount)) {
+                        log_warning("mount %llu: server %d has been killed and waits for itself, ending the connection",
+                                    (unsigned long long) mount->record.mount_id, mount->server_pid);
+                        mount_end(mount, BROKER_REASON_SERVER_EXIT, /* graceful= */ false);
+                }
         }
 }
 

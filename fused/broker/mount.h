@@ -54,6 +54,7 @@ struct Mount {
         int server_pidfd;    /* owned */
         sd_event_source *server_child; /* owned */
         sd_event_source *server_late;  /* owned: a unit's server has ended, and is not reaped yet */
+        bool server_held_up; /* at the last look it had been killed and was not gone */
         sd_event_source *deadline;     /* owned */
         Cgroup *cgroup;      /* owned */
         Sandbox *sandbox;    /* owned: made ahead, not ordered yet */

@@ -27,7 +27,8 @@ bool user_may_flush(const struct fused_map *map) {
         return map->statistics->n_threads >= 2;
 }
 
-/* The kernel gives a server without privilege so many, whatever it wants: max_user_bgreq of fs/fuse/inode.c, unless the administrator says otherwise. */
+/* The kernel gives a server without privilege so many, whatever it wants (max_user_bgreq of fs/fuse/inode.c), unless the administrator says
+ * otherwise. */
 void user_flush_init(struct fused_map *map) {
         struct sysinfo info;
         const uint64_t bytes = sysinfo(&info) < 0 ? 0 : (uint64_t) info.totalram * info.mem_unit;
