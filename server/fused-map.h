@@ -13,8 +13,9 @@
  *
  * Everything that libfuse does for a server, this keeps: names, attributes, locks go to the fuse_lowlevel_ops that are given to
  * fused_map_new(), called in several threads at once. READ, WRITE, LSEEK of mapped files never reach them. FSYNC and FLUSH do, after all
- * data of the file is on its devices' way (fsync: and on the devices' media; the server adds its metadata). FALLOCATE and SETATTR with a
- * size do, while no I/O is under way in that file.
+ * data of the file is on its devices' way (fsync: and on the devices' media; the server adds its metadata). Where there is no operation for FSYNC or
+ * FSYNCDIR, the library answers, when all that was written to the devices' descriptors is on the media. FALLOCATE and SETATTR with a size
+ * do, while no I/O is under way in that file.
  *
  * Functions return 0 (or what they say) or a negative errno. Descriptors given are borrowed unless said otherwise. All functions but
  * _new, _free, _add_device and _run may be called from any thread, also from within callbacks. Facts of the interface are

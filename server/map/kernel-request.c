@@ -175,7 +175,7 @@ static SessionTaken on_fsync(struct fused_map *map, SessionThread *thread, struc
 
 typedef SessionTaken (*Handler)(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size);
 
-static SessionTaken on_forget(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
+static SessionTaken by_user_engine(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
         return map_user_engine.request(map, thread, header, argument, size);
 }
 
@@ -185,8 +185,9 @@ static const Handler handlers[] = {
         [FUSE_SETATTR] = on_change,
         [FUSE_FALLOCATE] = on_change,
         [FUSE_FSYNC] = on_fsync,
-        [FUSE_FORGET] = on_forget,
-        [FUSE_BATCH_FORGET] = on_forget,
+        [FUSE_FSYNCDIR] = by_user_engine,
+        [FUSE_FORGET] = by_user_engine,
+        [FUSE_BATCH_FORGET] = by_user_engine,
 };
 
 SessionTaken kernel_request(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {

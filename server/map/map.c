@@ -87,6 +87,8 @@ static int make_parts(struct fused_map *map, const struct fuse_args *args, const
         return r;
 }
 
+#define HAS(field) (lowlevel_size > offsetof(struct fuse_lowlevel_ops, field) && lowlevel->field)
+
 int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_args *args, const struct fuse_lowlevel_ops *lowlevel,
                   size_t lowlevel_size, const struct fused_map_operations *operations, const struct fused_map_config *config, void *userdata) {
         struct fused_map *map;
@@ -100,7 +102,7 @@ int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_a
                 return -ENOMEM;
         *map = (struct fused_map){
                 .service = sf, .operations = *operations, .config = *config, .userdata = userdata, .engine = &map_user_engine,
-                .has_fallocate = lowlevel_size > offsetof(struct fuse_lowlevel_ops, fallocate) && lowlevel->fallocate,
+                .has_fallocate = HAS(fallocate), .has_fsync = HAS(fsync), .has_fsyncdir = HAS(fsyncdir),
                 .kernel_calls = &map_kernel_calls, .caretaker_fd = -EBADF, .flush.lock = PTHREAD_MUTEX_INITIALIZER};
         if (map->config.max_bytes == 0)
                 map->config.max_bytes = INT64_MAX;
@@ -261,7 +263,7 @@ int fused_map_device_invalidate(struct fused_map *map, uint32_t dev, uint64_t ad
 int fused_map_device_sync(struct fused_map *map, uint32_t dev) {
         MapDevice *device = map_device(map, dev);
 
-        return !device ? -ENODEV : RET_NERRNO(fdatasync(device->fd));
+        return device ? device_sync_all(device) : -ENODEV;
 }
 
 const char *fused_map_engine(const struct fused_map *map) {

@@ -46,7 +46,7 @@ struct fused_map {
         struct fused_map_operations operations;
         struct fused_map_config config;
         void *userdata;
-        bool has_fallocate;           /* of the server's low-level operations */
+        bool has_fallocate, has_fsync, has_fsyncdir; /* of the server's low-level operations */
         const MapEngine *engine;
         void *engine_data;            /* owned by the engine */
         Session *session;             /* owned */

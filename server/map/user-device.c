@@ -216,18 +216,26 @@ void device_written(MapDevice *device) {
         (void) atomic_fetch_add_explicit(&device->n_written, 1, memory_order_release);
 }
 
-/* Who comes while another is at it waits for that one's end, and for another sync only if something was written since that one began. */
-int device_sync(MapDevice *device) {
+static int sync_device(MapDevice *device, bool all) {
         uint64_t n_written;
         int r = 0;
 
         (void) pthread_mutex_lock(&device->sync_lock);
         n_written = atomic_load_explicit(&device->n_written, memory_order_acquire);
-        if (n_written != device->n_synced) {
+        if (all || n_written != device->n_synced) {
                 r = RET_NERRNO(fdatasync(device->fd)); /* whichever descriptor wrote */
                 if (r >= 0)
                         device->n_synced = n_written;
         }
         (void) pthread_mutex_unlock(&device->sync_lock);
         return r;
+}
+
+/* Who comes while another is at it waits for that one's end, and for another sync only if something was written since that one began. */
+int device_sync(MapDevice *device) {
+        return sync_device(device, /* all= */ false);
+}
+
+int device_sync_all(MapDevice *device) {
+        return sync_device(device, /* all= */ true);
 }

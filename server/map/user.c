@@ -62,7 +62,7 @@ static void on_open(struct fused_map *map, const struct fuse_file_info *fi, stru
                 out->open_flags |= FOPEN_KEEP_CACHE;
 }
 
-static bool refuse(SessionThread *thread, const struct fuse_in_header *header, int error) {
+static bool reply(SessionThread *thread, const struct fuse_in_header *header, int error) {
         (void) session_reply(thread, header->unique, error, NULL, 0);
         return true;
 }
@@ -90,7 +90,7 @@ static bool on_setattr(struct fused_map *map, SessionThread *thread, const struc
         if (in->valid & (FATTR_UID | FATTR_GID | FATTR_KILL_SUIDGID)) {
                 r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID); /* the answer to SETATTR tells the mode that is left */
                 if (r < 0)
-                        return refuse(thread, header, r);
+                        return reply(thread, header, r);
         }
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         if (!file)
@@ -139,17 +139,32 @@ static bool on_fallocate(struct fused_map *map, SessionThread *thread, const str
         if (r >= 0)
                 session_pass(thread);
         else
-                (void) refuse(thread, header, r);
+                (void) reply(thread, header, r);
         (void) pthread_rwlock_unlock(&file->io);
         return true;
 }
 
+/* A server that has no operation for it is not asked: libfuse would say so, and the kernel never ask again. What such a server writes itself is
+ * seen to as well. */
 static bool on_fsync(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         int r = 0;
 
-        for (uint32_t i = 0; i < map->n_devices && r >= 0; i++)
-                r = device_sync(&map->devices[i]);
-        return r < 0 && refuse(thread, header, r); /* else the server goes on with its metadata */
+        for (uint32_t i = 0; i < map->n_devices && r >= 0 && !map->config.read_only; i++)
+                r = map->has_fsync ? device_sync(&map->devices[i]) : device_sync_all(&map->devices[i]);
+        if (r >= 0 && map->has_fsync)
+                return false; /* it goes on with its metadata */
+        return reply(thread, header, r);
+}
+
+/* The server's alone, if it has this. */
+static bool on_fsyncdir(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
+        int r = 0;
+
+        if (map->has_fsyncdir)
+                return false;
+        for (uint32_t i = 0; i < map->n_devices && r >= 0 && !map->config.read_only; i++)
+                r = device_sync_all(&map->devices[i]);
+        return reply(thread, header, r);
 }
 
 /* ---- LSEEK ---------------------------------------------------------------------------------------------------------- */
@@ -204,7 +219,7 @@ static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct 
         else if (user_may_flush(map))
                 user_after_flush(map, thread, header, sizeof *in, lseek_now);
         else
-                return refuse(thread, header, -ENOSYS);
+                return reply(thread, header, -ENOSYS);
         return true;
 }
 
@@ -257,6 +272,7 @@ static const Handler handlers[] = {
         [FUSE_FALLOCATE] = on_fallocate,
         [FUSE_LSEEK] = on_lseek,
         [FUSE_FSYNC] = on_fsync,
+        [FUSE_FSYNCDIR] = on_fsyncdir,
         [FUSE_FORGET] = on_forget,
         [FUSE_BATCH_FORGET] = on_forget,
 };

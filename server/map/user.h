@@ -42,6 +42,7 @@ typedef void (*SegmentMoved)(void *userdata, size_t i, int result);
 void segments_move_each(const Segment *segments, const bool *writes, size_t n, SegmentMoved moved, void *userdata);
 void device_written(MapDevice *device);
 int device_sync(MapDevice *device) _must_check_; /* what was written, and has been answered, is on the media */
+int device_sync_all(MapDevice *device) _must_check_; /* and what the server has written itself */
 bool device_is_direct(const MapDevice *device, bool write, uint64_t length);
 
 /* user-aio.c; each thread has a context of its own. */
