@@ -214,7 +214,7 @@ static bool on_lseek(struct fused_map *map, SessionThread *thread, const struct 
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
         if (!file)
                 return false;
-        if (map->config.no_writeback || map->config.read_only)
+        if (map->config.read_only) /* else it caches what was written by mmap(2), whatever was agreed on */
                 lseek_now(map, thread, thread, header, size);
         else if (user_may_flush(map))
                 user_after_flush(map, thread, header, sizeof *in, lseek_now);

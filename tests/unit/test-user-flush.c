@@ -172,6 +172,26 @@ static void test_files(void **state) {
         stop(world);
 }
 
+/* The kernel has something to write back in every mode but one: without its write-back cache, what was written by mmap(2). */
+static void test_seek(void **state) {
+        World *world = start();
+        const uint64_t nodeid = model_create(&world->model, "file")->nodeid;
+
+        let_pass(2);
+        ask_hole(clone_fd, 10, nodeid);
+        expect(clone_fd, 10, -ENXIO);
+        assert_int_equal(n_flushed, 1);
+        world->ramfs.map->config.no_writeback = true;
+        ask_hole(clone_fd, 11, nodeid);
+        expect(clone_fd, 11, -ENXIO);
+        assert_int_equal(n_flushed, 2);
+        world->ramfs.map->config.read_only = true;
+        ask_hole(clone_fd, 12, nodeid);
+        expect(clone_fd, 12, -ENXIO);
+        assert_int_equal(n_flushed, 2);
+        stop(world);
+}
+
 /* A server that is told to end does so when the flush has: what the kernel writes is answered until then. No other is begun. */
 static void test_end(void **state) {
         World *world = start();
@@ -194,7 +214,8 @@ static void test_end(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_files), cmocka_unit_test(test_end)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_files), cmocka_unit_test(test_seek),
+                                           cmocka_unit_test(test_end)};
         sigset_t ends;
 
         (void) sigemptyset(&ends);
