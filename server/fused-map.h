@@ -89,8 +89,8 @@ struct fused_map_operations {
 struct fused_map_config {
         uint32_t block_size;  /* bytes, a power of two, 512 to 65536: the unit of all mappings */
         bool read_only;       /* no write is ever asked for */
-        bool no_writeback;    /* writes come as they are made, not when the kernel's page cache lets go of them */
-        unsigned threads;     /* at most this many; 0: as many as the supervisor gives descriptors for */
+        bool no_writeback;    /* writes come as they are made, not when the kernel's page cache lets go of them; also where there is one thread */
+        unsigned threads;     /* at most this many, and 16; 0: 4; each but the first only if the supervisor gives it a descriptor */
         uint64_t max_bytes;   /* the largest size of a file, 0: 2^63 - 1 */
         uint64_t cache_bytes; /* memory for the mapping cache of all files, 0: 32 MiB */
 };

@@ -29,9 +29,26 @@ void map_log(struct fused_map *map, const char *format, ...) {
 
 /* ---- hooks of the session ------------------------------------------------------------------------------------------- */
 
+static unsigned threads_wanted(const struct fused_map *map) {
+        return MIN_OF(map->config.threads ? map->config.threads : THREADS_DEFAULT, SESSION_THREADS_MAX);
+}
+
+static void add_clones(struct fused_map *map, unsigned n_threads) {
+        while (session_n_threads(map->session) < n_threads) {
+                int fd, r = channel_clone(map->channel, &fd);
+                if (r >= 0)
+                        r = session_add_clone(map->session, fd);
+                if (r < 0)
+                        break; /* -ENFILE: no more for this type */
+        }
+        map->statistics->n_threads = session_n_threads(map->session);
+}
+
+/* Whether there will be a second thread decides what can be agreed on; further ones come later, so that the mount need not wait for them. */
 static void on_init(void *userdata, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
         struct fused_map *map = userdata;
 
+        add_clones(map, MIN_OF(threads_wanted(map), 2U));
         map->reason = map_kernel_refusal(map, in, offered);
         map->engine = map->reason == CHANNEL_REASON_NONE ? &map_kernel_engine : &map_user_engine;
         map->engine->init(map, in, offered, out);
@@ -182,25 +199,12 @@ int fused_map_add_direct(struct fused_map *map, uint32_t dev, int fd) {
 
 /* ---- serving -------------------------------------------------------------------------------------------------------- */
 
-static void add_clones(struct fused_map *map) {
-        unsigned wanted = map->config.threads ? map->config.threads : THREADS_DEFAULT;
-
-        while (session_n_threads(map->session) < MIN_OF(wanted, SESSION_THREADS_MAX)) {
-                int fd, r = channel_clone(map->channel, &fd);
-                if (r >= 0)
-                        r = session_add_clone(map->session, fd);
-                if (r < 0)
-                        break; /* -ENFILE: no more for this type */
-        }
-        map->statistics->n_threads = session_n_threads(map->session);
-}
-
 int fused_map_serve(struct fused_map *map) {
         int r = session_start(map->session);
 
         if (r < 0)
                 return r;
-        add_clones(map);
+        add_clones(map, threads_wanted(map));
         r = map_caretaker_start(map);
         if (r < 0)
                 return r;

@@ -65,6 +65,7 @@ struct fused_map {
         int start_error;              /* what start() has said then */
         atomic_uint n_complaints;
         bool has_started;             /* start() was called before FUSE_INIT was answered */
+        bool writes_back;             /* user engine: the kernel keeps what is written, and knows sizes better */
         struct { /* user engine: user-flush.c */
                 pthread_mutex_t lock;
                 UserDeferred *first;  /* owned: requests that wait for their turn */

@@ -24,7 +24,7 @@ struct UserDeferred {
 };
 
 bool user_may_flush(const struct fused_map *map) {
-        return map->statistics->n_threads >= 2;
+        return session_n_threads(map->session) >= 2;
 }
 
 /* The kernel gives a server without privilege so many, whatever it wants (max_user_bgreq of fs/fuse/inode.c), unless the administrator says

@@ -64,13 +64,12 @@ static void read_now(struct fused_map *map, SessionThread *thread, SessionThread
 
 void user_read(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const struct fuse_read_in *in) {
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
-        const bool writeback = !map->config.no_writeback && !map->config.read_only;
         /* A direct read that gets less than it wants goes on through the kernel's cache, with the same flags. What fills that has its pages
          * locked until it is answered, so that flushing first would wait for itself. The kernel names the owner of locks for what is direct, only. */
         const bool direct = in->flags & O_DIRECT && in->read_flags & FUSE_READ_LOCKOWNER;
 
         /* Past the end as it is known here may be a hole before what the kernel has cached, and flushed for this range only. */
-        if (file && writeback && direct && in->offset + in->size > atomic_load(&file->size) && user_may_flush(map))
+        if (file && map->writes_back && direct && in->offset + in->size > atomic_load(&file->size))
                 user_after_flush(map, thread, header, sizeof *in, read_now);
         else
                 read_now(map, thread, thread, header, sizeof *in);

@@ -27,11 +27,13 @@ void user_answer_init(struct fused_map *map, const struct fuse_init_in *in, uint
                 wanted |= FUSE_HANDLE_KILLPRIV_V2;
                 unwanted &= ~(uint64_t) FUSE_HANDLE_KILLPRIV_V2;
         }
-        if (!map->config.no_writeback && !map->config.read_only) {
+        /* Without a second thread it could not be made to write back, and a direct read would find an end where there is none. */
+        if (!map->config.no_writeback && !map->config.read_only && user_may_flush(map)) {
                 wanted |= FUSE_WRITEBACK_CACHE;
                 unwanted &= ~(uint64_t) FUSE_WRITEBACK_CACHE;
         }
         flags = (abi_init_flags(out->flags, out->flags2) & ~unwanted) | (wanted & offered);
+        map->writes_back = flags & FUSE_WRITEBACK_CACHE;
         out->flags = (uint32_t) flags;
         out->flags2 = (uint32_t) (flags >> 32);
         out->max_pages = SESSION_DATA_MAX / 4096;

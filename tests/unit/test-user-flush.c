@@ -17,6 +17,7 @@ int __wrap_channel_clone(Channel *channel, int *ret_fd);
 int __wrap_session_notify(SessionThread *thread, int code, const void *data, size_t size);
 
 static int clone_fd = -EBADF; /* our end */
+static bool no_clones;
 static sem_t flushes, gate;   /* one for each that has begun; one for each that may end */
 static uint64_t flushed[16];  /* nodes */
 static unsigned n_flushed;
@@ -24,7 +25,7 @@ static unsigned n_flushed;
 int __wrap_channel_clone(Channel *channel, int *ret_fd) {
         int pair[2];
 
-        if (clone_fd >= 0)
+        if (clone_fd >= 0 || no_clones)
                 return -ENFILE;
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
         clone_fd = pair[0];
@@ -50,8 +51,7 @@ static World *start(void) {
         (void) sem_init(&gate, 0, 0);
         n_flushed = 0;
         world = world_new(&plain, &stock, /* devices= */ false, 0);
-        while (world->ramfs.map->statistics->n_threads < 2) /* they come after FUSE_INIT */
-                (void) usleep(1000);
+        assert_int_equal(clone_fd >= 0, !no_clones); /* before FUSE_INIT is answered */
         return world;
 }
 
@@ -192,6 +192,25 @@ static void test_seek(void **state) {
         stop(world);
 }
 
+/* Without a second thread nothing can be written back while one waits for it: nothing is kept, then. */
+static void test_alone(void **state) {
+        World *world = start();
+
+        assert_true(world->model.init.flags & FUSE_WRITEBACK_CACHE);
+        stop(world);
+        no_clones = true;
+        world = start();
+        const uint64_t nodeid = model_create(&world->model, "file")->nodeid;
+        assert_false(world->model.init.flags & FUSE_WRITEBACK_CACHE);
+        ask_read(world->model.fd, 10, nodeid);
+        expect(world->model.fd, 10, 0);
+        ask_hole(world->model.fd, 11, nodeid);
+        expect(world->model.fd, 11, -ENOSYS);
+        assert_int_equal(n_flushed, 0);
+        no_clones = false;
+        stop(world);
+}
+
 /* A server that is told to end does so when the flush has: what the kernel writes is answered until then. No other is begun. */
 static void test_end(void **state) {
         World *world = start();
@@ -215,7 +234,7 @@ static void test_end(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_files), cmocka_unit_test(test_seek),
-                                           cmocka_unit_test(test_end)};
+                                           cmocka_unit_test(test_alone), cmocka_unit_test(test_end)};
         sigset_t ends;
 
         (void) sigemptyset(&ends);
