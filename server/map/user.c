@@ -116,12 +116,26 @@ static bool on_setattr(struct fused_map *map, SessionThread *thread, const struc
         return true;
 }
 
-/* The server frees whole blocks; parts of blocks at the edges are zeroed here. */
+/* What a block holds that is going to read as zeroes, at the edges of what is punched or behind the end of a file that becomes longer. */
+static int zero_edges(struct fused_map *map, MapFile *file, const struct fuse_fallocate_in *in) {
+        const uint64_t block_size = map->config.block_size, size = atomic_load(&file->size), end = in->offset + in->length;
+        const uint64_t last = MIN_OF(end, size), first = ALIGN_TO(in->offset, block_size);
+        int r = 0;
+
+        if (in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && in->offset < last) {
+                r = user_zero(map, file, in->offset, MIN_OF(first, last));
+                if (r >= 0 && last > first)
+                        r = user_zero(map, file, MAX_OF(first, last / block_size * block_size), last);
+        }
+        if (r >= 0 && !(in->mode & FALLOC_FL_KEEP_SIZE) && end > size)
+                r = user_zero(map, file, size, ALIGN_TO(size, block_size));
+        return r;
+}
+
+/* The server frees whole blocks; parts of blocks are zeroed here. */
 static bool on_fallocate(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         const struct fuse_fallocate_in *in = argument;
-        const uint64_t block_size = map->config.block_size;
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
-        uint64_t end, first;
         int r = 0;
 
         if (!file || size < sizeof *in || in->offset + in->length < in->offset || !map->has_fallocate)
@@ -131,13 +145,8 @@ static bool on_fallocate(struct fused_map *map, SessionThread *thread, const str
                 r = map->operations.fallocate_check(map->userdata, header->nodeid, (int) in->mode, in->offset, in->length);
         if (r >= 0 && header->uid != 0) /* the request has no flag for it; the kernel spares who has CAP_FSETID */
                 r = user_kill_privileges(map, thread, header, FUSED_KILL_SET_ID);
-        end = MIN_OF(in->offset + in->length, (uint64_t) file->size);
-        if (r >= 0 && in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && in->offset < end && !map->config.read_only) {
-                first = ALIGN_TO(in->offset, block_size);
-                r = user_zero(map, file, in->offset, MIN_OF(first, end));
-                if (r >= 0 && end > first)
-                        r = user_zero(map, file, MAX_OF(first, end / block_size * block_size), end);
-        }
+        if (r >= 0 && !map->config.read_only)
+                r = zero_edges(map, file, in);
         if (r >= 0)
                 session_pass(thread);
         else
