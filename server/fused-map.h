@@ -137,7 +137,8 @@ FUSE_SERVICE_API int fused_map_reply_open(struct fused_map *map, fuse_req_t req,
 /* ---- the mapping cache ------------------------------------------------------------------------------------------------ */
 
 /* Remembers mappings of a file, replacing what was known of their ranges. NULL: that side stays. Without a write side, writes go where
- * reads come from. -ESTALE: the kernel does not know nodeid; -EUCLEAN: a mapping breaks the rules. */
+ * reads come from. -ESTALE: the kernel does not know nodeid; -EUCLEAN: a mapping breaks the rules, or has F_NEW, which nothing would take away
+ * when data is there. */
 FUSE_SERVICE_API int fused_map_upsert(struct fused_map *map, uint64_t nodeid, const struct fused_mapping *read,
                                       const struct fused_mapping *write);
 /* Forgets what is known of the range, both sides. length UINT64_MAX: to the end. */

@@ -36,7 +36,7 @@ enum fused_mapping_type {
 };
 
 enum fused_mapping_flags {
-        FUSED_MAPPING_F_NEW = 0x1,         /* just allocated: what the device holds there is nobody's */
+        FUSED_MAPPING_F_NEW = 0x1,         /* just allocated: what the device holds there is nobody's, and reads as zeroes */
         FUSED_MAPPING_F_DIRTY = 0x2,
         FUSED_MAPPING_F_SHARED = 0x4,      /* a write has to go elsewhere */
         FUSED_MAPPING_F_MERGED = 0x8,

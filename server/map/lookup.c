@@ -44,6 +44,8 @@ int map_check(struct fused_map *map, const MapFile *file, const struct fused_map
                 else if (mapping->addr % device->sector != 0)
                         rule = "address within a sector of the device";
         }
+        if (!rule && upsert && mapping->flags & FUSED_MAPPING_F_NEW) /* it would stay so, and read as zeroes for ever */
+                rule = "new space given to the cache";
         return rule ? map_complain(map, file, mapping, who, rule) : r;
 }
 

@@ -48,7 +48,8 @@ static bool find_place(struct fused_map *map, MapFile *file, uint64_t start, uin
         MapDevice *device;
 
         if (map_lookup(map, file, start, end - start, opflags, &read, &write) < 0 || read.type != FUSED_MAPPING_MAPPED ||
-            write.type != FUSED_MAPPING_PURE_OVERWRITE || (opflags && read.flags) || read.offset + read.length < end)
+            write.type != FUSED_MAPPING_PURE_OVERWRITE || read.flags & (opflags ? UINT16_MAX : FUSED_MAPPING_F_NEW) ||
+            read.offset + read.length < end)
                 return false;
         device = map_device(map, read.dev);
         *ret = (Segment){.device = device, .addr = read.addr + (start - read.offset), .length = end - start};

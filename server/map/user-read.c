@@ -22,7 +22,7 @@ int user_read_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t
                 n = MIN_OF(size - done, read.length - skip);
                 if (read.type == FUSED_MAPPING_INLINE)
                         return 1;
-                if (read.type == FUSED_MAPPING_MAPPED) {
+                if (read.type == FUSED_MAPPING_MAPPED && !(read.flags & FUSED_MAPPING_F_NEW)) { /* new: the device holds what is nobody's */
                         r = segments_add(&list, map_device(map, read.dev), read.addr + skip, data + done, n);
                         if (r < 0)
                                 return r;
