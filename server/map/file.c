@@ -61,13 +61,13 @@ static MapFile *find(MapFiles *files, uint64_t nodeid) {
         return file;
 }
 
-static MapFile *file_new(uint64_t nodeid, uint64_t ino, uint64_t size) {
+static MapFile *file_new(uint64_t nodeid, uint64_t ino, uint64_t size, unsigned n_errors) {
         pthread_rwlockattr_t attributes;
         MapFile *file = calloc(1, sizeof *file);
 
         if (!file)
                 return NULL;
-        *file = (MapFile){.nodeid = nodeid, .ino = ino, .n_ref = 1, .size = size, .disk_size = size};
+        *file = (MapFile){.nodeid = nodeid, .ino = ino, .n_ref = 1, .size = size, .disk_size = size, .errors_seen = n_errors};
         (void) pthread_mutex_init(&file->make_lock, NULL);
         (void) pthread_rwlockattr_init(&attributes);
         /* a stream of reads must not keep a truncation out for ever */
@@ -77,7 +77,7 @@ static MapFile *file_new(uint64_t nodeid, uint64_t ino, uint64_t size) {
         return file;
 }
 
-int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t size) {
+int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t size, unsigned n_errors) {
         unsigned bucket = bucket_of(nodeid);
         pthread_rwlock_t *lock = &files->locks[bucket % N_LOCKS];
         MapFile *file;
@@ -85,7 +85,7 @@ int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t siz
         (void) pthread_rwlock_wrlock(lock);
         file = find(files, nodeid);
         if (!file) {
-                file = file_new(nodeid, ino, size);
+                file = file_new(nodeid, ino, size, n_errors);
                 if (file) {
                         file->next = files->buckets[bucket];
                         files->buckets[bucket] = file;

@@ -19,6 +19,14 @@ uint32_t map_number(const struct fused_map *map, uint32_t cookie) {
         return cookie ? UINT32_MAX : 0;
 }
 
+unsigned map_sync_errors(const struct fused_map *map) {
+        unsigned n = 0;
+
+        for (uint32_t i = 0; i < map->n_devices; i++)
+                n += atomic_load(&map->devices[i].n_errors);
+        return n;
+}
+
 int map_complain(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, const char *who, const char *rule) {
         map_count(&map->statistics->bad_mappings, 1);
         if (atomic_fetch_add(&map->n_complaints, 1) == 0)

@@ -37,6 +37,7 @@ typedef struct MapDevice {
         _Atomic uint64_t n_written; /* writes that have ended; user engine: before they are answered */
         pthread_mutex_t sync_lock;
         uint64_t n_synced;  /* of them, when the last fdatasync(2) that has succeeded began; under the lock */
+        atomic_uint n_errors; /* failed ones: the kernel tells each failure once, and not whose data it was */
 } MapDevice;
 
 typedef struct UserDeferred UserDeferred;
@@ -112,6 +113,7 @@ struct MapFile {
         _Atomic uint64_t modified;  /* user engine: the clock's tick, in ns, in which the server was last told of a write; 0: tell it */
         _Atomic(MappingCache *) read_cache;  /* made by the first upsert */
         _Atomic(MappingCache *) write_cache; /* none: writes go where reads come from */
+        atomic_uint errors_seen; /* of those of all devices, by this file's fsync */
         pthread_mutex_t make_lock;
         pthread_rwlock_t io; /* shared: whole blocks are moved; exclusive: parts of blocks, truncation, allocation by request */
         atomic_bool has_program;
@@ -122,8 +124,8 @@ struct MapFile {
 
 int map_files_new(MapFiles **ret) _must_check_;
 MapFiles *map_files_free(MapFiles *files);
-/* One more lookup of this node; it is made if it is not there. size counts only then. */
-int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t size) _must_check_;
+/* One more lookup of this node; it is made if it is not there. size and n_errors (map_sync_errors()) count only then. */
+int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t size, unsigned n_errors) _must_check_;
 void map_file_forget(MapFiles *files, uint64_t nodeid, uint64_t n_lookup);
 MapFile *map_file_get(MapFiles *files, uint64_t nodeid); /* a reference, or NULL */
 MapFile *map_file_unref(MapFile *file);
@@ -145,6 +147,7 @@ int map_ask(struct fused_map *map, MapFile *file, const struct fused_map_request
 int map_complain(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, const char *who, const char *rule) _must_check_;
 MapDevice *map_device(struct fused_map *map, uint32_t number); /* NULL: none */
 uint32_t map_number(const struct fused_map *map, uint32_t cookie); /* 0 for 0; UINT32_MAX: no such device */
+unsigned map_sync_errors(const struct fused_map *map); /* so many times so far could a device not be synced */
 void map_raise(_Atomic uint64_t *size, uint64_t to); /* never less than it was */
 int map_ioend(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t written, uint32_t flags, int error,
               const struct fused_mapping *mapping) _must_check_;

@@ -44,7 +44,7 @@ static int fill_entry(struct fused_map *map, const struct fuse_entry_param *entr
         fill_attr(map, &entry->attr, entry->ino, mapped, &ret->attr);
         if (!mapped || entry->ino == 0)
                 return 0;
-        return map_file_lookup(map->files, entry->ino, ret->attr.ino, (uint64_t) entry->attr.st_size);
+        return map_file_lookup(map->files, entry->ino, ret->attr.ino, (uint64_t) entry->attr.st_size, map_sync_errors(map));
 }
 
 static int reply(fuse_req_t req, const void *first, size_t n_first, const void *second, size_t n_second) {

@@ -226,6 +226,8 @@ static int sync_device(MapDevice *device, bool all) {
                 r = RET_NERRNO(fdatasync(device->fd)); /* whichever descriptor wrote */
                 if (r >= 0)
                         device->n_synced = n_written;
+                else
+                        (void) atomic_fetch_add(&device->n_errors, 1);
         }
         (void) pthread_mutex_unlock(&device->sync_lock);
         return r;

@@ -155,13 +155,24 @@ static bool on_fallocate(struct fused_map *map, SessionThread *thread, const str
         return true;
 }
 
+/* Through the page cache of a device, a write fails when it has long been answered. That comes out when the device is synced next, for whichever
+ * file: it may have been any file's that there was then, so each says so, once. */
+static int error_since(struct fused_map *map, uint64_t nodeid) {
+        _cleanup_file_ MapFile *file = map_file_get(map->files, nodeid);
+        const unsigned n_errors = map_sync_errors(map);
+
+        return file && atomic_exchange(&file->errors_seen, n_errors) != n_errors ? -EIO : 0;
+}
+
 /* A server that has no operation for it is not asked: libfuse would say so, and the kernel never ask again. What such a server writes itself is
  * seen to as well. */
 static bool on_fsync(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
-        int r = 0;
+        int r = 0, earlier;
 
         for (uint32_t i = 0; i < map->n_devices && r >= 0 && !map->config.read_only; i++)
                 r = map->has_fsync ? device_sync(&map->devices[i]) : device_sync_all(&map->devices[i]);
+        earlier = error_since(map, header->nodeid);
+        r = r < 0 ? r : earlier;
         if (r >= 0 && map->has_fsync)
                 return false; /* it goes on with its metadata */
         return reply(thread, header, r);

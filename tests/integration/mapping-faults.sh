@@ -58,4 +58,28 @@ grep -qE "Input/output error|No space left" <<<"$message" || fail "not EIO: $mes
 neighbour "a device without room"
 fusectl umount "$T/mnt" || fusectl abort "$T/mnt"
 detach_loop "$LOOP"
+
+say "the same through the device's page cache, and the other file asks first"
+rm -f "$T/small/image"
+truncate -s 200M "$T/small/image"
+mkfs.ext4 -q -F -b 1024 "$T/small/image"
+attach_loop "$T/small/image"
+fusectl mount ext4-map "$LOOP" "$T/mnt" >/dev/null
+python3 - "$T/mnt" <<'PY' || fail "one of the files was not told"
+import os, sys
+def sync(fd):
+    try:
+        os.fsync(fd)
+        return True
+    except OSError:
+        return False
+small, large = [os.open(sys.argv[1] + name, os.O_RDWR | os.O_CREAT) for name in ("/small", "/large")]
+direct = os.open(sys.argv[1] + "/large", os.O_RDWR | os.O_DIRECT)
+for i in range(40): # MiB, on a device with room for 24
+    assert os.pwrite(direct, b"B" * (1 << 20), i << 20) == 1 << 20
+os.pwrite(small, b"A", 0)
+sys.exit([sync(small), sync(large)] != [False, False])
+PY
+fusectl umount "$T/mnt" || fusectl abort "$T/mnt"
+detach_loop "$LOOP"
 fusectl umount "$T/neighbour"

@@ -10,11 +10,13 @@
 #define BLOCK 4096U
 
 static unsigned n_syncs;
+static int sync_error; /* of the next, which is told once */
 
 int __wrap_fdatasync(int fd);
 int __wrap_fdatasync(int fd) {
         n_syncs++;
-        return 0;
+        errno = TAKE_GENERIC(sync_error, int, 0);
+        return errno ? -1 : 0;
 }
 
 static World *start(void) {
@@ -78,8 +80,32 @@ static void test_no_operation(void **state) {
         assert_int_equal(world_free(world), 0);
 }
 
+/* Whose write it was that the device could not take, nobody knows: each file of that time is told once, whoever asked first. */
+static void test_errors(void **state) {
+        World *world = start();
+        Model *model = &world->model;
+        const uint64_t a = model_create(model, "a")->nodeid, b = model_create(model, "b")->nodeid;
+
+        for (unsigned round = 0; round < 2; round++) {
+                write_block(model, model_lookup(model, "a"), round);
+                sync_error = ENOSPC;
+                assert_int_equal(sync_node(model, FUSE_FSYNC, b), -ENOSPC);
+                const uint64_t later = model_create(model, round ? "d" : "c")->nodeid;
+                assert_int_equal(sync_node(model, FUSE_FSYNC, later), 0);
+                assert_int_equal(sync_node(model, FUSE_FSYNC, a), -EIO);
+                assert_int_equal(sync_node(model, FUSE_FSYNC, a), 0);
+                assert_int_equal(sync_node(model, FUSE_FSYNC, b), 0);
+                sync_error = EIO; /* as the server finds it */
+                assert_int_equal(fused_map_device_sync(world->ramfs.map, 1), -EIO);
+                assert_int_equal(sync_node(model, FUSE_FSYNC, a), -EIO);
+                assert_int_equal(sync_node(model, FUSE_FSYNC, b), -EIO);
+                assert_int_equal(sync_node(model, FUSE_FSYNC, a), 0);
+        }
+        assert_int_equal(world_free(world), 0);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept), cmocka_unit_test(test_no_operation)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept), cmocka_unit_test(test_no_operation), cmocka_unit_test(test_errors)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
