@@ -97,9 +97,8 @@ int data_trim(Volume *volume, Node *node) {
 }
 
 void data_trim_all(Volume *volume) {
-        for (size_t i = 0; i < NODE_BUCKETS; i++)
-                for (Node *node = volume->buckets[i]; node; node = node->next)
-                        (void) data_trim(volume, node);
+        HASH_EACH(link, &volume->nodes)
+                (void) data_trim(volume, (Node *) link);
 }
 
 int data_drop_fresh(Volume *volume, Node *node) {

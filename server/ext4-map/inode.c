@@ -175,11 +175,7 @@ int inode_free(Volume *volume, ext2_ino_t ino) {
 /* ---- nodes ---------------------------------------------------------------------------------------------------------- */
 
 Node *node_find(Volume *volume, ext2_ino_t ino) {
-        Node *node = volume->buckets[ino % NODE_BUCKETS];
-
-        while (node && node->ino != ino)
-                node = node->next;
-        return node;
+        return (Node *) hash_find(&volume->nodes, ino);
 }
 
 Node *node_get(Volume *volume, ext2_ino_t ino) {
@@ -190,18 +186,18 @@ Node *node_get(Volume *volume, ext2_ino_t ino) {
         node = calloc(1, sizeof *node);
         if (!node)
                 return NULL;
-        *node = (Node){.ino = ino, .next = volume->buckets[ino % NODE_BUCKETS]};
-        volume->buckets[ino % NODE_BUCKETS] = node;
-        return node;
+        *node = (Node){.link.key = ino, .ino = ino};
+        if (hash_add(&volume->nodes, &node->link) >= 0)
+                return node;
+        free(node);
+        return NULL;
 }
 
-static void node_drop(Volume *volume, Node **place) {
-        Node *node = *place;
-
+static void node_drop(Volume *volume, Node *node) {
         (void) data_trim(volume, node);
         (void) node_settle(volume, node, NULL);
         (void) data_drop_fresh(volume, node);
-        *place = node->next;
+        hash_remove(&volume->nodes, &node->link);
         if (node->unlinked && inode_free(volume, node->ino) < 0)
                 volume_log(volume, "inode %u could not be given back", (unsigned) node->ino);
         data_keep_ahead(volume, node, 0, UINT64_MAX);
@@ -211,21 +207,20 @@ static void node_drop(Volume *volume, Node **place) {
 }
 
 void node_forget(Volume *volume, ext2_ino_t ino, uint64_t n) {
-        Node **place = &volume->buckets[ino % NODE_BUCKETS];
+        Node *node = node_find(volume, ino);
 
-        while (*place && (*place)->ino != ino)
-                place = &(*place)->next;
-        if (!*place)
+        if (!node)
                 return;
-        (*place)->n_lookup -= MIN_OF(n, (*place)->n_lookup);
-        if ((*place)->n_lookup == 0)
-                node_drop(volume, place);
+        node->n_lookup -= MIN_OF(n, node->n_lookup);
+        if (node->n_lookup == 0)
+                node_drop(volume, node);
 }
 
 void node_forget_all(Volume *volume) {
-        for (size_t i = 0; i < NODE_BUCKETS; i++)
-                while (volume->buckets[i])
-                        node_drop(volume, &volume->buckets[i]);
+        size_t cursor = 0;
+
+        for (HashLink *link; (link = hash_any(&volume->nodes, &cursor));)
+                node_drop(volume, (Node *) link);
 }
 
 int node_settle(Volume *volume, Node *node, Inode *inode) {

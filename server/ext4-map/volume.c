@@ -342,11 +342,10 @@ static int write_bitmaps(Volume *volume) {
 static int settle_nodes(Volume *volume) {
         int r = 0;
 
-        for (size_t i = 0; i < NODE_BUCKETS; i++)
-                for (Node *node = volume->buckets[i]; node; node = node->next) {
-                        int q = node_settle(volume, node, NULL);
-                        r = r < 0 ? r : q;
-                }
+        HASH_EACH(link, &volume->nodes) {
+                int q = node_settle(volume, (Node *) link, NULL);
+                r = r < 0 ? r : q;
+        }
         return r;
 }
 

@@ -24,7 +24,7 @@
 #include <ext2fs/ext2_fs.h>
 #include <ext2fs/ext2fs.h>
 
-#include "base/macro.h"
+#include "base/hash.h"
 #include "fused-mapping.h"
 
 typedef struct Volume Volume;
@@ -43,7 +43,7 @@ typedef struct Ranges {
 
 /* An inode that is looked up, or has something that is not on the device yet. */
 struct Node {
-        Node *next;
+        HashLink link;      /* in Volume.nodes, by ino */
         ext2_ino_t ino;
         uint64_t n_lookup;  /* the kernel's */
         unsigned n_writers; /* opens for writing */
@@ -62,7 +62,6 @@ typedef struct VolumeHooks { /* all may be NULL */
         void (*log)(void *userdata, const char *line);
 } VolumeHooks;
 
-#define NODE_BUCKETS 4096
 #define EXTENT_BLOCKS_MAX ((1ULL << 32) - 1) /* of one file */
 
 struct Volume {
@@ -82,7 +81,7 @@ struct Volume {
         Ranges zones;     /* sorted */
         Range just_freed; /* to be told to hooks.freed */
         uint64_t n_ahead; /* blocks in all nodes' ahead */
-        Node *buckets[NODE_BUCKETS];
+        HashTable nodes; /* their links; owned */
         Journal *journal; /* owned: read-only, has blocks that count instead of what is in their places; NULL: none */
         bool journal_failed; /* it said that the kernel had met an error */
         bool has_unreadable; /* recovery_map() has met data that is nowhere as it is to be, and said so */

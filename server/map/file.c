@@ -1,28 +1,38 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The mapped files that the kernel knows, by node id. */
+/* The mapped files that the kernel knows, by node id: tables with a lock each, so that one is made larger while the others are used. */
 
 #define FUSE_USE_VERSION 312
 #include "map/map.h"
 
-#define N_BUCKETS 4096U
-#define N_LOCKS 64U
+#define N_SHARDS 64U
+
+typedef struct Shard {
+        _Alignas(64) pthread_rwlock_t lock;
+        HashTable files; /* their links; a reference of each */
+} Shard;
 
 struct MapFiles {
-        pthread_rwlock_t locks[N_LOCKS]; /* bucket i's is i % N_LOCKS */
-        MapFile *buckets[N_BUCKETS];
+        Shard shards[N_SHARDS];
 };
 
-static unsigned bucket_of(uint64_t nodeid) {
-        return (unsigned) (nodeid * 0x9e3779b97f4a7c15ULL >> 52) % N_BUCKETS;
+/* By other bits than those that say where in its table a file is. */
+static Shard *shard_of(MapFiles *files, uint64_t nodeid) {
+        return &files->shards[(nodeid ^ nodeid >> 29) * UINT64_C(0xbf58476d1ce4e5b9) >> 58];
+}
+
+static MapFile *find(const Shard *shard, uint64_t nodeid) {
+        return (MapFile *) hash_find(&shard->files, nodeid);
 }
 
 int map_files_new(MapFiles **ret) {
-        MapFiles *files = calloc(1, sizeof *files);
+        MapFiles *files = aligned_alloc(_Alignof(MapFiles), sizeof *files);
 
         if (!files)
                 return -ENOMEM;
-        for (size_t i = 0; i < N_LOCKS; i++)
-                (void) pthread_rwlock_init(&files->locks[i], NULL);
+        for (size_t i = 0; i < N_SHARDS; i++) {
+                files->shards[i].files = (HashTable){0};
+                (void) pthread_rwlock_init(&files->shards[i].lock, NULL);
+        }
         *ret = files;
         return 0;
 }
@@ -30,14 +40,15 @@ int map_files_new(MapFiles **ret) {
 MapFiles *map_files_free(MapFiles *files) {
         if (!files)
                 return NULL;
-        for (size_t i = 0; i < N_BUCKETS; i++)
-                while (files->buckets[i]) {
-                        MapFile *file = files->buckets[i];
-                        files->buckets[i] = file->next;
-                        map_file_unref(file);
+        for (size_t i = 0; i < N_SHARDS; i++) {
+                Shard *shard = &files->shards[i];
+                size_t cursor = 0;
+                for (HashLink *link; (link = hash_any(&shard->files, &cursor));) {
+                        hash_remove(&shard->files, link);
+                        map_file_unref((MapFile *) link);
                 }
-        for (size_t i = 0; i < N_LOCKS; i++)
-                (void) pthread_rwlock_destroy(&files->locks[i]);
+                (void) pthread_rwlock_destroy(&shard->lock);
+        }
         free(files);
         return NULL;
 }
@@ -53,21 +64,13 @@ MapFile *map_file_unref(MapFile *file) {
         return NULL;
 }
 
-static MapFile *find(MapFiles *files, uint64_t nodeid) {
-        MapFile *file = files->buckets[bucket_of(nodeid)];
-
-        while (file && file->nodeid != nodeid)
-                file = file->next;
-        return file;
-}
-
 static MapFile *file_new(uint64_t nodeid, uint64_t ino, uint64_t size, unsigned n_errors) {
         pthread_rwlockattr_t attributes;
         MapFile *file = calloc(1, sizeof *file);
 
         if (!file)
                 return NULL;
-        *file = (MapFile){.nodeid = nodeid, .ino = ino, .n_ref = 1, .size = size, .disk_size = size, .errors_seen = n_errors};
+        *file = (MapFile){.link.key = nodeid, .nodeid = nodeid, .ino = ino, .n_ref = 1, .size = size, .disk_size = size, .errors_seen = n_errors};
         (void) pthread_mutex_init(&file->make_lock, NULL);
         (void) pthread_rwlockattr_init(&attributes);
         /* a stream of reads must not keep a truncation out for ever */
@@ -78,52 +81,47 @@ static MapFile *file_new(uint64_t nodeid, uint64_t ino, uint64_t size, unsigned 
 }
 
 int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t size, unsigned n_errors) {
-        unsigned bucket = bucket_of(nodeid);
-        pthread_rwlock_t *lock = &files->locks[bucket % N_LOCKS];
+        Shard *shard = shard_of(files, nodeid);
         MapFile *file;
 
-        (void) pthread_rwlock_wrlock(lock);
-        file = find(files, nodeid);
+        (void) pthread_rwlock_wrlock(&shard->lock);
+        file = find(shard, nodeid);
         if (!file) {
                 file = file_new(nodeid, ino, size, n_errors);
-                if (file) {
-                        file->next = files->buckets[bucket];
-                        files->buckets[bucket] = file;
-                }
+                if (file && hash_add(&shard->files, &file->link) < 0)
+                        file = map_file_unref(file);
         }
         if (file)
                 file->n_lookup++;
-        (void) pthread_rwlock_unlock(lock);
+        (void) pthread_rwlock_unlock(&shard->lock);
         return file ? 0 : -ENOMEM;
 }
 
 void map_file_forget(MapFiles *files, uint64_t nodeid, uint64_t n_lookup) {
-        unsigned bucket = bucket_of(nodeid);
-        pthread_rwlock_t *lock = &files->locks[bucket % N_LOCKS];
-        MapFile *gone = NULL;
+        Shard *shard = shard_of(files, nodeid);
+        MapFile *file;
 
-        (void) pthread_rwlock_wrlock(lock);
-        for (MapFile **place = &files->buckets[bucket]; *place; place = &(*place)->next)
-                if ((*place)->nodeid == nodeid) {
-                        (*place)->n_lookup -= MIN_OF(n_lookup, (*place)->n_lookup);
-                        if ((*place)->n_lookup == 0) {
-                                gone = *place;
-                                *place = gone->next;
-                        }
-                        break;
-                }
-        (void) pthread_rwlock_unlock(lock);
-        map_file_unref(gone);
+        (void) pthread_rwlock_wrlock(&shard->lock);
+        file = find(shard, nodeid);
+        if (file) {
+                file->n_lookup -= MIN_OF(n_lookup, file->n_lookup);
+                if (file->n_lookup == 0)
+                        hash_remove(&shard->files, &file->link);
+                else
+                        file = NULL;
+        }
+        (void) pthread_rwlock_unlock(&shard->lock);
+        map_file_unref(file);
 }
 
 MapFile *map_file_get(MapFiles *files, uint64_t nodeid) {
-        pthread_rwlock_t *lock = &files->locks[bucket_of(nodeid) % N_LOCKS];
+        Shard *shard = shard_of(files, nodeid);
         MapFile *file;
 
-        (void) pthread_rwlock_rdlock(lock);
-        file = find(files, nodeid);
+        (void) pthread_rwlock_rdlock(&shard->lock);
+        file = find(shard, nodeid);
         if (file)
                 (void) atomic_fetch_add_explicit(&file->n_ref, 1, memory_order_relaxed);
-        (void) pthread_rwlock_unlock(lock);
+        (void) pthread_rwlock_unlock(&shard->lock);
         return file;
 }

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "base/fd.h"
+#include "base/hash.h"
 #include "channel.h"
 #include "fused-map.h"
 #include "map/cache.h"
@@ -104,9 +105,9 @@ ChannelEngineReason map_kernel_refusal(const struct fused_map *map, const struct
 /* ---- files ---------------------------------------------------------------------------------------------------------- */
 
 struct MapFile {
-        MapFile *next;       /* in its bucket */
+        HashLink link;       /* in the table of files, by nodeid */
         uint64_t nodeid, ino;
-        uint64_t n_lookup;   /* the kernel's, under the bucket's lock */
+        uint64_t n_lookup;   /* the kernel's, under that table's lock */
         atomic_uint n_ref;   /* 1 for the table, 1 for each user */
         _Atomic uint64_t size;      /* as the kernel sees it */
         _Atomic uint64_t disk_size; /* as the server has recorded it */
