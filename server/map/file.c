@@ -58,7 +58,7 @@ MapFile *map_file_unref(MapFile *file) {
                 return NULL;
         mapping_cache_free(file->read_cache);
         mapping_cache_free(file->write_cache);
-        (void) pthread_mutex_destroy(&file->make_lock);
+        (void) pthread_mutex_destroy(&file->cache_lock);
         (void) pthread_rwlock_destroy(&file->io);
         free(file);
         return NULL;
@@ -71,7 +71,7 @@ static MapFile *file_new(uint64_t nodeid, uint64_t ino, uint64_t size, unsigned 
         if (!file)
                 return NULL;
         *file = (MapFile){.link.key = nodeid, .nodeid = nodeid, .ino = ino, .n_ref = 1, .size = size, .disk_size = size, .errors_seen = n_errors};
-        (void) pthread_mutex_init(&file->make_lock, NULL);
+        (void) pthread_mutex_init(&file->cache_lock, NULL);
         (void) pthread_rwlockattr_init(&attributes);
         /* a stream of reads must not keep a truncation out for ever */
         (void) pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);

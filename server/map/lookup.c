@@ -61,18 +61,24 @@ int map_check(struct fused_map *map, const MapFile *file, const struct fused_map
 
 static const struct fused_mapping overwrite = {.type = FUSED_MAPPING_PURE_OVERWRITE, .addr = FUSED_MAPPING_ADDR_NONE};
 
-/* As in the kernel, a write does not believe the cache about a hole: somebody has to allocate. */
+/* As in the kernel, a write does not believe the cache about a hole: somebody has to allocate. Two sides that do not belong together are no
+ * answer: where reads come from now is not where writes may have gone before. */
 static bool ask_cache(MapFile *file, uint64_t pos, uint32_t opflags, struct fused_mapping *read, struct fused_mapping *write) {
         MappingCache *reads = atomic_load_explicit(&file->read_cache, memory_order_acquire);
-        MappingCache *writes = atomic_load_explicit(&file->write_cache, memory_order_acquire);
+        const uint32_t sides = atomic_load_explicit(&file->sides, memory_order_acquire);
+        MappingCache *writes;
         bool changes = opflags & FUSED_MAPPING_OP_CHANGES;
 
-        if (opflags & (FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_SWAPFILE) || !reads || !mapping_cache_lookup(reads, pos, read))
+        if (sides % 2 != 0 || opflags & (FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_SWAPFILE) || !reads || !mapping_cache_lookup(reads, pos, read))
                 return false;
         *write = overwrite;
         write->offset = read->offset;
         write->length = read->length;
+        writes = atomic_load_explicit(&file->write_cache, memory_order_acquire);
         if (changes && writes && !mapping_cache_lookup(writes, pos, write))
+                return false;
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&file->sides, memory_order_relaxed) != sides)
                 return false;
         if (changes && !(opflags & (FUSED_MAPPING_OP_ZERO | FUSED_MAPPING_OP_UNSHARE))) {
                 const struct fused_mapping *to = write->type == FUSED_MAPPING_PURE_OVERWRITE ? read : write;
@@ -167,43 +173,60 @@ int map_lookup(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t coun
 
 /* ---- what is learned ------------------------------------------------------------------------------------------------ */
 
-static int get_cache(struct fused_map *map, MapFile *file, _Atomic(MappingCache *) *place, MappingCache **ret) {
-        MappingCache *cache = atomic_load_explicit(place, memory_order_acquire);
+static int get_cache(struct fused_map *map, _Atomic(MappingCache *) *place, MappingCache **ret) {
+        MappingCache *cache = *place;
         int r = 0;
 
         if (!cache) {
-                (void) pthread_mutex_lock(&file->make_lock);
-                cache = *place;
-                if (!cache) {
-                        r = mapping_cache_new(map->pool, &cache);
-                        if (r >= 0)
-                                atomic_store_explicit(place, cache, memory_order_release);
-                }
-                (void) pthread_mutex_unlock(&file->make_lock);
+                r = mapping_cache_new(map->pool, &cache);
+                if (r >= 0)
+                        atomic_store_explicit(place, cache, memory_order_release);
         }
         *ret = cache;
         return r;
 }
 
-static int upsert_side(struct fused_map *map, MapFile *file, _Atomic(MappingCache *) *place, const struct fused_mapping *mapping, bool write) {
+static int upsert_side(struct fused_map *map, _Atomic(MappingCache *) *place, const struct fused_mapping *mapping) {
         MappingCache *cache;
         int r;
 
-        if (!mapping)
+        if (!mapping || mapping->type == FUSED_MAPPING_NOCACHE)
                 return 0;
-        r = map_check(map, file, mapping, write, /* upsert= */ true, UINT64_MAX, "server's upsert");
-        if (r < 0 || mapping->type == FUSED_MAPPING_NOCACHE)
-                return r;
         if (mapping->type == FUSED_MAPPING_PURE_OVERWRITE && !*place) /* which is what no write side means */
                 return 0;
-        r = get_cache(map, file, place, &cache);
+        r = get_cache(map, place, &cache);
         return r < 0 ? r : mapping_cache_upsert(cache, mapping);
 }
 
-int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) {
-        int r = upsert_side(map, file, &file->read_cache, read, /* write= */ false);
+static int upsert_sides(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) {
+        MappingCache *reads = file->read_cache;
+        int r;
 
-        return r < 0 ? r : upsert_side(map, file, &file->write_cache, write, /* write= */ true);
+        r = upsert_side(map, &file->write_cache, write);
+        if (r >= 0)
+                return upsert_side(map, &file->read_cache, read);
+        if (read && reads)
+                (void) mapping_cache_invalidate(reads, read->offset, read->length);
+        return r;
+}
+
+int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) {
+        const uint32_t both = read && write;
+        int r = 0;
+
+        if (read)
+                r = map_check(map, file, read, /* write= */ false, /* upsert= */ true, UINT64_MAX, "server's upsert");
+        if (r >= 0 && write)
+                r = map_check(map, file, write, /* write= */ true, /* upsert= */ true, UINT64_MAX, "server's upsert");
+        if (r < 0)
+                return r;
+        (void) pthread_mutex_lock(&file->cache_lock);
+        (void) atomic_fetch_add_explicit(&file->sides, both, memory_order_relaxed);
+        atomic_thread_fence(memory_order_release);
+        r = upsert_sides(map, file, read, write);
+        (void) atomic_fetch_add_explicit(&file->sides, both, memory_order_release);
+        (void) pthread_mutex_unlock(&file->cache_lock);
+        return r;
 }
 
 void map_show_cache(struct fused_map *map) {

@@ -115,7 +115,8 @@ struct MapFile {
         _Atomic(MappingCache *) read_cache;  /* made by the first upsert */
         _Atomic(MappingCache *) write_cache; /* none: writes go where reads come from */
         atomic_uint errors_seen; /* of those of all devices, by this file's fsync */
-        pthread_mutex_t make_lock;
+        _Atomic uint32_t sides; /* counts up before and after both of them are changed together: odd meanwhile */
+        pthread_mutex_t cache_lock; /* of who tells the cache of this file */
         pthread_rwlock_t io; /* shared: whole blocks are moved; exclusive: parts of blocks, truncation, allocation by request */
         atomic_bool has_program;
         atomic_bool no_capability; /* user engine: the server has been asked to remove security.capability, nobody has set it since */

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The table of mapped files: lookups are counted as the kernel counts them, and many files are found as fast as few. */
+/* The table of mapped files: lookups are counted as the kernel counts them, and many files are found as fast as few. And what is cached of
+ * them: never where to read from without where to write to. */
 
 #define FUSE_USE_VERSION 312
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -75,8 +78,101 @@ static void test_many(void **state) {
         files = map_files_free(files);
 }
 
+/* ---- caches --------------------------------------------------------------------------------------------------------- */
+
+#define BLOCK 4096U
+#define LIMIT (64U << 20)
+#define SMALL 20000U /* files of a mapping or two; from node 2 on */
+#define LARGE_NODE 1000000U
+#define LARGE_MAPPINGS 5000U
+#define BLOCKS (1U << 20) /* of the device */
+
+static struct fused_map *map;
+static atomic_uint n_wrong;
+
+/* Every other file is written to elsewhere. */
+static bool has_writes(uint64_t nodeid) {
+        return nodeid % 2;
+}
+
+static struct fused_mapping place(uint64_t nodeid, uint64_t block, bool write) {
+        return (struct fused_mapping){.offset = block * BLOCK, .length = BLOCK, .type = FUSED_MAPPING_MAPPED, .dev = 1,
+                                      .addr = ((nodeid * 2 + write) * 13 + block * 7) % BLOCKS * BLOCK};
+}
+
+static int on_begin(void *userdata, const struct fused_map_request *request, struct fused_mapping *read, struct fused_mapping *write) {
+        *read = place(request->nodeid, request->pos / BLOCK, false);
+        if (has_writes(request->nodeid))
+                *write = place(request->nodeid, request->pos / BLOCK, true);
+        return fused_map_upsert(map, request->nodeid, read, has_writes(request->nodeid) ? write : NULL);
+}
+
+/* As requests do: with the file's lock. May run in any thread, so it does not assert. */
+static void look(uint64_t nodeid, uint64_t block) {
+        _cleanup_file_ MapFile *file = map_file_get(map->files, nodeid);
+        const struct fused_mapping expected[] = {place(nodeid, block, false), place(nodeid, block, true)};
+        struct fused_mapping read, write;
+
+        (void) pthread_rwlock_rdlock(&file->io);
+        n_wrong += map_lookup(map, file, block * BLOCK, BLOCK, FUSED_MAPPING_OP_WRITE, &read, &write) != 0;
+        (void) pthread_rwlock_unlock(&file->io);
+        n_wrong += read.addr != expected[0].addr;
+        n_wrong += write.type != (has_writes(nodeid) ? FUSED_MAPPING_MAPPED : FUSED_MAPPING_PURE_OVERWRITE);
+        n_wrong += has_writes(nodeid) && write.addr != expected[1].addr;
+}
+
+static int setup_map(void **state) {
+        static const struct fused_map_operations operations = {.begin = on_begin};
+        static const struct fuse_lowlevel_ops lowlevel;
+        const struct fused_map_config config = {.block_size = BLOCK, .cache_bytes = LIMIT};
+        struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+        int fd = memfd_create("device", MFD_CLOEXEC);
+
+        assert_int_equal(ftruncate(fd, (off_t) BLOCKS * BLOCK), 0);
+        assert_int_equal(fuse_opt_add_arg(&args, "test"), 0);
+        assert_int_equal(fused_map_new(&map, NULL, &args, &lowlevel, sizeof lowlevel, &operations, &config, NULL), 0);
+        fuse_opt_free_args(&args);
+        assert_int_equal(fused_map_add_device(map, fd, 0), 1);
+        for (unsigned i = 0; i < SMALL; i++)
+                assert_int_equal(map_file_lookup(map->files, 2 + i, 2 + i, 0, 0), 0);
+        assert_int_equal(map_file_lookup(map->files, LARGE_NODE, LARGE_NODE, 0, 0), 0);
+        return 0;
+}
+
+static int teardown_map(void **state) {
+        (void) fd_close(map->devices[0].fd);
+        fused_map_free(map);
+        return 0;
+}
+
+static void *look_around(void *userdata) {
+        uint64_t x = (uintptr_t) userdata;
+
+        for (unsigned i = 0; i < 100000; i++) {
+                x = x * 6364136223846793005ULL + 1442695040888963407ULL;
+                if (x >> 60 == 0)
+                        look(LARGE_NODE, (x >> 33) % 100000);
+                else if (x >> 60 == 1)
+                        n_wrong += fused_map_invalidate(map, 2 + (x >> 33) % SMALL, 0, UINT64_MAX) != 0;
+                else
+                        look(2 + (x >> 33) % SMALL, (x >> 20) % 3);
+        }
+        return NULL;
+}
+
+static void test_threads(void **state) {
+        pthread_t threads[4];
+
+        for (uintptr_t i = 0; i < ELEMENTSOF(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, look_around, (void *) (i / 2 + 1)), 0); /* two go the same way */
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(n_wrong, 0);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_lookups), cmocka_unit_test(test_many)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_lookups), cmocka_unit_test(test_many),
+                                           cmocka_unit_test_setup_teardown(test_threads, setup_map, teardown_map)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
