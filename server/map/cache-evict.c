@@ -2,12 +2,15 @@
 /* Eviction, by whole leaves: of the leaves that a hand comes to next, the one that was used longest ago. Time advances
  * with evictions, by a part of the leaves, so that a use costs a reader nothing but a glance at the node it is in, and
  * no clock is read. This is an approximation of LRU over leaves: on recorded traces it finds 9 % less to 7 % more than exact LRU
- * (tests/bench/cache-policy), without its list, which every reader would have to write to. */
+ * (tests/bench/cache-policy), without its list, which every reader would have to write to.
+ *
+ * Caches without a tree are in no leaf. They use what leaves do not need, and a share of the rest. */
 
 #include "map/cache-private.h"
 
 #define CANDIDATES 32U
 #define PARTS_OF_A_ROUND 256U
+#define SMALL_SHARE 4U /* so much, of what there is, is left to caches without a tree */
 
 NodeIndex pool_next_leaf(MappingPool *pool, Node **ret) {
         uint32_t n = LOAD(&pool->n_nodes);
@@ -66,8 +69,22 @@ void pool_evict_to(MappingPool *pool, uint64_t bytes) {
         }
 }
 
+void mapping_pool_set_give_up(MappingPool *pool, MappingGiveUp *give_up, void *userdata) {
+        pool->give_up = give_up;
+        pool->give_up_userdata = userdata;
+}
+
+/* Somewhat more than needed, so that not each change has to do it again. */
+void pool_give_up_small(MappingPool *pool, uint64_t bytes) {
+        uint64_t used = LOAD(&pool->used_bytes), small = LOAD(&pool->small_bytes), share = bytes / SMALL_SHARE;
+
+        if (pool->give_up && used > bytes && small > share)
+                pool->give_up(pool->give_up_userdata, MIN_OF(small - share, used - bytes + bytes / 256));
+}
+
 void pool_keep_limit(MappingPool *pool) {
         uint64_t limit = LOAD(&pool->limit);
+        pool_give_up_small(pool, limit);
         pthread_mutex_lock(&pool->evicting);
         pool_evict_to(pool, limit);
         if (LOAD(&pool->used_bytes) + LOAD(&pool->free_bytes) >

@@ -211,6 +211,8 @@ bool mapping_cache_lookup(MappingCache *cache, uint64_t pos, struct fused_mappin
                 return false;
         if (leaf)
                 note_use(cache->pool, leaf);
+        else if (!LOAD(&cache->used))
+                STORE(&cache->used, true);
         to_mapping(cache->pool, &r, ret);
         return true;
 }

@@ -217,6 +217,7 @@ void mapping_pool_facts(const MappingPool *pool, MappingPoolFacts *ret) {
 }
 
 uint64_t mapping_pool_shrink(MappingPool *pool, uint64_t bytes) {
+        pool_give_up_small(pool, bytes);
         pthread_mutex_lock(&pool->evicting);
         pool_evict_to(pool, bytes);
         pool_trim(pool);

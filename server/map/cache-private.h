@@ -74,7 +74,10 @@ struct MappingPool {
         _Atomic uint64_t *kinds;       /* KINDS_MAX, mapped, only ever appended to: type | flags << 16 | dev << 32 */
         _Atomic uint32_t n_kinds;
         _Atomic uint64_t limit, used_bytes, n_mappings, n_evicted; /* used_bytes: nodes in use and caches */
+        _Atomic uint64_t small_bytes;  /* of used_bytes: caches without a tree */
         _Atomic uint64_t free_bytes;   /* nodes not in use whose memory is not given back */
+        MappingGiveUp *give_up;        /* NULL: nobody can */
+        void *give_up_userdata;
 
         pthread_mutex_t lock;          /* of what follows */
         uint64_t *taken;               /* a bit for each node, mapped */
@@ -108,6 +111,7 @@ struct MappingCache {
         Hints *_Atomic hints;
         uint64_t last_start;           /* no mapping that was ever there starts after it */
         _Atomic uint64_t n_mappings;
+        _Atomic bool used;             /* without a tree: since mapping_cache_is_idle() */
         pthread_mutex_t lock;          /* of whoever changes it */
 };
 
@@ -155,6 +159,7 @@ bool cache_find(MappingCache *cache, uint64_t block, enum lookup_how how, Record
 /* cache-evict.c */
 void pool_evict_to(MappingPool *pool, uint64_t bytes); /* pool->evicting is held */
 void pool_keep_limit(MappingPool *pool);
+void pool_give_up_small(MappingPool *pool, uint64_t bytes); /* no lock is held */
 NodeIndex pool_choose(MappingPool *pool);
 /* The node that the hand is at, if it is a leaf in use, and moves the hand on. Returns 0 otherwise. */
 NodeIndex pool_next_leaf(MappingPool *pool, Node **ret);

@@ -122,6 +122,10 @@ static void touch_cache(Change *c) {
 }
 
 void change_set_root(Change *c, uint64_t root) {
+        const bool was_small = LOAD(&c->cache->root) == 0;
+
+        if (was_small != (root == 0))
+                atomic_fetch_add(&c->cache->pool->small_bytes, was_small ? -sizeof(MappingCache) : sizeof(MappingCache));
         touch_cache(c);
         atomic_store_explicit(&c->cache->root, root, memory_order_release);
         c->height = root_height(root);

@@ -10,6 +10,7 @@ int mapping_cache_new(MappingPool *pool, MappingCache **ret) {
         cache->pool = pool;
         pthread_mutex_init(&cache->lock, NULL);
         atomic_fetch_add(&pool->used_bytes, sizeof(MappingCache));
+        atomic_fetch_add(&pool->small_bytes, sizeof(MappingCache));
         if (LOAD(&pool->used_bytes) > LOAD(&pool->limit))
                 pool_keep_limit(pool);
         *ret = cache;
@@ -23,6 +24,7 @@ MappingCache *mapping_cache_free(MappingCache *cache) {
         pthread_mutex_lock(&pool->evicting); /* nobody else is at its nodes */
         cache_clear(cache);
         atomic_fetch_sub(&pool->used_bytes, sizeof(MappingCache));
+        atomic_fetch_sub(&pool->small_bytes, sizeof(MappingCache)); /* the tree is gone */
         if (LOAD(&pool->free_bytes) > 2 * CHUNK_BYTES && LOAD(&pool->free_bytes) > LOAD(&pool->used_bytes))
                 pool_trim(pool);
         pthread_mutex_unlock(&pool->evicting);
@@ -30,6 +32,16 @@ MappingCache *mapping_cache_free(MappingCache *cache) {
         pthread_mutex_destroy(&cache->lock);
         free(cache);
         return NULL;
+}
+
+bool mapping_cache_is_idle(MappingCache *cache) {
+        return LOAD(&cache->root) == 0 && !atomic_exchange_explicit(&cache->used, false, memory_order_relaxed);
+}
+
+uint64_t mapping_cache_evict(MappingCache *cache) {
+        atomic_fetch_add(&cache->pool->n_evicted, mapping_cache_count(cache));
+        mapping_cache_free(cache);
+        return sizeof(MappingCache);
 }
 
 uint64_t mapping_cache_count(const MappingCache *cache) {

@@ -28,6 +28,15 @@ typedef struct MappingPoolFacts {
 } MappingPoolFacts;
 void mapping_pool_facts(const MappingPool *pool, MappingPoolFacts *ret);
 
+/* A cache without a tree has nothing that the pool could evict, and only who has it knows when no reader is inside. Where they have more than their
+ * share of memory that is short, give_up() is to mapping_cache_evict() so many bytes of those that are idle. It is called within
+ * mapping_cache_new(), _upsert(), mapping_pool_shrink() and _set_limit(), with no lock of the pool's held, from several threads. */
+typedef void MappingGiveUp(void *userdata, uint64_t bytes);
+void mapping_pool_set_give_up(MappingPool *pool, MappingGiveUp *give_up, void *userdata);
+/* It has no tree, and nobody has looked into it since this was asked last. */
+bool mapping_cache_is_idle(MappingCache *cache);
+uint64_t mapping_cache_evict(MappingCache *cache); /* frees it; returns bytes */
+
 int mapping_cache_new(MappingPool *pool, MappingCache **ret) _must_check_;
 MappingCache *mapping_cache_free(MappingCache *cache); /* no reader is inside any more */
 

@@ -5,6 +5,7 @@
 #include "map/map.h"
 
 #define N_SHARDS 64U
+#define STEP 32U /* buckets that the hand passes at once */
 
 typedef struct Shard {
         _Alignas(64) pthread_rwlock_t lock;
@@ -13,6 +14,8 @@ typedef struct Shard {
 
 struct MapFiles {
         Shard shards[N_SHARDS];
+        pthread_mutex_t hand_lock; /* of the hand of a clock, for caches that are given up */
+        size_t hand_shard, hand_bucket;
 };
 
 /* By other bits than those that say where in its table a file is. */
@@ -29,6 +32,8 @@ int map_files_new(MapFiles **ret) {
 
         if (!files)
                 return -ENOMEM;
+        files->hand_shard = files->hand_bucket = 0;
+        (void) pthread_mutex_init(&files->hand_lock, NULL);
         for (size_t i = 0; i < N_SHARDS; i++) {
                 files->shards[i].files = (HashTable){0};
                 (void) pthread_rwlock_init(&files->shards[i].lock, NULL);
@@ -49,6 +54,7 @@ MapFiles *map_files_free(MapFiles *files) {
                 }
                 (void) pthread_rwlock_destroy(&shard->lock);
         }
+        (void) pthread_mutex_destroy(&files->hand_lock);
         free(files);
         return NULL;
 }
@@ -124,4 +130,64 @@ MapFile *map_file_get(MapFiles *files, uint64_t nodeid) {
                 (void) atomic_fetch_add_explicit(&file->n_ref, 1, memory_order_relaxed);
         (void) pthread_rwlock_unlock(&shard->lock);
         return file;
+}
+
+/* ---- what is cached of files that nobody is at ---------------------------------------------------------------------- */
+
+/* Both sides or neither: without that for writes, those would go where reads come from. Returns how many. */
+static size_t take_idle(MapFile *file, MappingCache **ret) {
+        _Atomic(MappingCache *) *const places[] = {&file->read_cache, &file->write_cache};
+        bool idle = true;
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(places); i++)
+                if (*places[i] && !mapping_cache_is_idle(*places[i]))
+                        idle = false;
+        if (!idle || pthread_mutex_trylock(&file->cache_lock) != 0)
+                return 0;
+        if (pthread_rwlock_trywrlock(&file->io) == 0) { /* nobody is inside, and whoever comes finds none */
+                for (size_t i = 0; i < ELEMENTSOF(places); i++) {
+                        MappingCache *cache = atomic_exchange(places[i], NULL);
+                        if (cache)
+                                ret[n++] = cache;
+                }
+                (void) pthread_rwlock_unlock(&file->io);
+        }
+        (void) pthread_mutex_unlock(&file->cache_lock);
+        return n;
+}
+
+/* A few buckets. They are freed without a lock, as that may have to wait for who evicts. *n_shards: of which the end was come to. */
+static uint64_t give_up_some(MapFiles *files, unsigned *n_shards) {
+        Shard *shard = &files->shards[files->hand_shard];
+        MappingCache *idle[4 * STEP];
+        uint64_t bytes = 0;
+        size_t n = 0, end;
+
+        (void) pthread_rwlock_rdlock(&shard->lock);
+        end = MIN_OF(files->hand_bucket + STEP, hash_n_buckets(&shard->files));
+        for (; files->hand_bucket < end; files->hand_bucket++)
+                for (HashLink *link = shard->files.buckets[files->hand_bucket]; link && n + 2 <= ELEMENTSOF(idle); link = link->next)
+                        n += take_idle((MapFile *) link, idle + n);
+        if (end == hash_n_buckets(&shard->files)) {
+                files->hand_shard = (files->hand_shard + 1) % N_SHARDS;
+                files->hand_bucket = 0;
+                (*n_shards)++;
+        }
+        (void) pthread_rwlock_unlock(&shard->lock);
+        for (size_t i = 0; i < n; i++)
+                bytes += mapping_cache_evict(idle[i]);
+        return bytes;
+}
+
+/* Twice round at most: what the hand has found in use is looked at once more. */
+void map_files_give_up(void *userdata, uint64_t bytes) {
+        MapFiles *files = userdata;
+        unsigned n_shards = 0;
+
+        if (pthread_mutex_trylock(&files->hand_lock) != 0) /* somebody is at it */
+                return;
+        for (uint64_t done = 0; done < bytes && n_shards < 2 * N_SHARDS;)
+                done += give_up_some(files, &n_shards);
+        (void) pthread_mutex_unlock(&files->hand_lock);
 }

@@ -61,7 +61,8 @@ int map_check(struct fused_map *map, const MapFile *file, const struct fused_map
 
 static const struct fused_mapping overwrite = {.type = FUSED_MAPPING_PURE_OVERWRITE, .addr = FUSED_MAPPING_ADDR_NONE};
 
-/* As in the kernel, a write does not believe the cache about a hole: somebody has to allocate. Two sides that do not belong together are no
+/* Whoever asks has the file's io lock, without which its caches may be given up. As in the kernel, a write does not believe the cache about a
+ * hole: somebody has to allocate. Two sides that do not belong together are no
  * answer: where reads come from now is not where writes may have gone before. */
 static bool ask_cache(MapFile *file, uint64_t pos, uint32_t opflags, struct fused_mapping *read, struct fused_mapping *write) {
         MappingCache *reads = atomic_load_explicit(&file->read_cache, memory_order_acquire);

@@ -100,6 +100,8 @@ static int make_parts(struct fused_map *map, const struct fuse_args *args, const
         if (r >= 0)
                 r = mapping_pool_new(map->config.cache_bytes, map->config.block_size, &map->pool);
         if (r >= 0)
+                mapping_pool_set_give_up(map->pool, map_files_give_up, map->files);
+        if (r >= 0)
                 r = session_new(args, lowlevel, size, map->userdata, &session_hooks, map, &map->session);
         return r;
 }

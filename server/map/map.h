@@ -112,12 +112,12 @@ struct MapFile {
         _Atomic uint64_t size;      /* as the kernel sees it */
         _Atomic uint64_t disk_size; /* as the server has recorded it */
         _Atomic uint64_t modified;  /* user engine: the clock's tick, in ns, in which the server was last told of a write; 0: tell it */
-        _Atomic(MappingCache *) read_cache;  /* made by the first upsert */
+        _Atomic(MappingCache *) read_cache;  /* made by an upsert; given up, both at once, under cache_lock and io */
         _Atomic(MappingCache *) write_cache; /* none: writes go where reads come from */
         atomic_uint errors_seen; /* of those of all devices, by this file's fsync */
         _Atomic uint32_t sides; /* counts up before and after both of them are changed together: odd meanwhile */
-        pthread_mutex_t cache_lock; /* of who tells the cache of this file */
-        pthread_rwlock_t io; /* shared: whole blocks are moved; exclusive: parts of blocks, truncation, allocation by request */
+        pthread_mutex_t cache_lock; /* of who changes what is cached of this file */
+        pthread_rwlock_t io; /* shared: whole blocks are moved, the cache is asked; exclusive: parts of blocks, truncation, allocation by request */
         atomic_bool has_program;
         atomic_bool no_capability; /* user engine: the server has been asked to remove security.capability, nobody has set it since */
         atomic_bool kernel_caches; /* kernel engine: it has taken a mapping of this file into its cache */
@@ -129,6 +129,7 @@ MapFiles *map_files_free(MapFiles *files);
 /* One more lookup of this node; it is made if it is not there. size and n_errors (map_sync_errors()) count only then. */
 int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t size, unsigned n_errors) _must_check_;
 void map_file_forget(MapFiles *files, uint64_t nodeid, uint64_t n_lookup);
+MappingGiveUp map_files_give_up; /* userdata: MapFiles */
 MapFile *map_file_get(MapFiles *files, uint64_t nodeid); /* a reference, or NULL */
 MapFile *map_file_unref(MapFile *file);
 DEFINE_CLEANUP(MapFile *, map_file_unrefp, map_file_unref)

@@ -310,14 +310,16 @@ static SessionTaken on_request(struct fused_map *map, SessionThread *thread, str
 }
 
 static int invalidate(struct fused_map *map, MapFile *file, uint64_t offset, uint64_t length) {
-        MappingCache *caches[] = {file->read_cache, file->write_cache};
         int r = 0;
 
+        (void) pthread_mutex_lock(&file->cache_lock);
+        MappingCache *caches[] = {file->read_cache, file->write_cache};
         for (size_t i = 0; i < ELEMENTSOF(caches); i++)
                 if (caches[i]) {
                         int q = mapping_cache_invalidate(caches[i], offset, length);
                         r = r < 0 ? r : q;
                 }
+        (void) pthread_mutex_unlock(&file->cache_lock);
         return r;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The table of mapped files: lookups are counted as the kernel counts them, and many files are found as fast as few. And what is cached of
- * them: never where to read from without where to write to. */
+ * them: never where to read from without where to write to, and no more than there is memory for. */
 
 #define FUSE_USE_VERSION 312
 #include <setjmp.h>
@@ -81,7 +81,7 @@ static void test_many(void **state) {
 /* ---- caches --------------------------------------------------------------------------------------------------------- */
 
 #define BLOCK 4096U
-#define LIMIT (64U << 20)
+#define LIMIT (1U << 20)
 #define SMALL 20000U /* files of a mapping or two; from node 2 on */
 #define LARGE_NODE 1000000U
 #define LARGE_MAPPINGS 5000U
@@ -145,6 +145,30 @@ static int teardown_map(void **state) {
         return 0;
 }
 
+static void test_cached(void **state) {
+        uint64_t asked;
+
+        for (unsigned i = 0; i < LARGE_MAPPINGS; i++)
+                look(LARGE_NODE, 2 * i);
+        for (unsigned round = 0; round < 2; round++)
+                for (unsigned i = 0; i < SMALL; i++) {
+                        MappingPoolFacts facts;
+                        look(2 + i, 0);
+                        if (i % 100 == 0) /* one that is used more than the others */
+                                look(2, 0);
+                        mapping_pool_facts(map->pool, &facts);
+                        assert_true(facts.bytes <= LIMIT + LIMIT / 4);
+                        _cleanup_file_ MapFile *file = map_file_get(map->files, 2 + (i * 7919ULL) % SMALL);
+                        assert_true(!has_writes(file->nodeid) || !file->read_cache || file->write_cache); /* never one without the other */
+                }
+        asked = map->statistics->answered_by_server;
+        assert_in_range(asked, LARGE_MAPPINGS + SMALL * 3 / 2, LARGE_MAPPINGS + 2 * SMALL); /* that many do not fit */
+        look(2, 0);
+        for (unsigned i = 0; i < LARGE_MAPPINGS; i++)
+                look(LARGE_NODE, 2 * i);
+        assert_int_equal(map->statistics->answered_by_server, asked); /* these do */
+}
+
 static void *look_around(void *userdata) {
         uint64_t x = (uintptr_t) userdata;
 
@@ -172,6 +196,7 @@ static void test_threads(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {cmocka_unit_test(test_lookups), cmocka_unit_test(test_many),
+                                           cmocka_unit_test_setup_teardown(test_cached, setup_map, teardown_map),
                                            cmocka_unit_test_setup_teardown(test_threads, setup_map, teardown_map)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);

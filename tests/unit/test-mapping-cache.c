@@ -301,6 +301,73 @@ static void test_limit(void **state) {
         }
 }
 
+/* Caches of a mapping or two, which are no leaves: whoever has them gives them up when the pool says so, and a large one stays. */
+enum { SMALL_CACHES = 60000, LARGE_MAPPINGS = 20000, SMALL_LIMIT = 2 << 20 };
+
+typedef struct Owner {
+        MappingCache *caches[SMALL_CACHES];
+        unsigned hand, n_calls;
+} Owner;
+
+static void give_up(void *userdata, uint64_t bytes) {
+        Owner *owner = userdata;
+        uint64_t done = 0;
+
+        owner->n_calls++;
+        for (unsigned i = 0; i < 2 * SMALL_CACHES && done < bytes; i++, owner->hand = (owner->hand + 1) % SMALL_CACHES) {
+                MappingCache **cache = &owner->caches[owner->hand];
+                if (*cache && mapping_cache_is_idle(*cache)) {
+                        done += mapping_cache_evict(*cache);
+                        *cache = NULL;
+                }
+        }
+        assert_true(done >= bytes);
+}
+
+static void test_small_caches(void **state) {
+        struct fused_mapping m = { .length = BLOCK, .type = FUSED_MAPPING_MAPPED, .dev = 1 };
+        static Owner owner;
+        MappingPool *pool;
+        MappingCache *large;
+        MappingPoolFacts facts;
+        unsigned n_hot = 0;
+
+        assert_int_equal(mapping_pool_new(SMALL_LIMIT, BLOCK, &pool), 0);
+        mapping_pool_set_give_up(pool, give_up, &owner);
+        assert_int_equal(mapping_cache_new(pool, &large), 0);
+        for (uint64_t i = 0; i < LARGE_MAPPINGS; i++) {
+                m.offset = i * 2 * BLOCK;
+                m.addr = i * 7919 % LARGE_MAPPINGS * 3 * BLOCK;
+                assert_int_equal(mapping_cache_upsert(large, &m), 0);
+        }
+        m.offset = 0;
+        for (unsigned i = 0; i < SMALL_CACHES; i++) {
+                assert_int_equal(mapping_cache_new(pool, &owner.caches[i]), 0);
+                m.addr = i * (uint64_t) BLOCK;
+                assert_int_equal(mapping_cache_upsert(owner.caches[i], &m), 0);
+                for (unsigned hot = 0; hot < 100; hot++) /* these are used all the time */
+                        if (owner.caches[hot * 10])
+                                (void) mapping_cache_lookup(owner.caches[hot * 10], 0, &m);
+                mapping_pool_facts(pool, &facts);
+                assert_true(pool->used_bytes <= SMALL_LIMIT && facts.bytes <= SMALL_LIMIT + SMALL_LIMIT / 4);
+        }
+        for (uint64_t i = 0; i < LARGE_MAPPINGS; i++)
+                assert_true(mapping_cache_lookup(large, i * 2 * BLOCK, &m));
+        for (unsigned hot = 0; hot < 100; hot++)
+                n_hot += owner.caches[hot * 10] != NULL;
+        assert_int_equal(n_hot, 100);
+        assert_in_range(owner.n_calls, 1, SMALL_CACHES / 10); /* not for each */
+        assert_true(facts.n_evicted > SMALL_CACHES / 2);
+        assert_true(mapping_pool_shrink(pool, SMALL_LIMIT / 2) <= SMALL_LIMIT / 2 + 4096);
+        for (unsigned i = 0; i < SMALL_CACHES; i++)
+                owner.caches[i] = mapping_cache_free(owner.caches[i]);
+        assert_int_equal(pool->small_bytes, mapping_cache_count(large) > 2 ? 0 : sizeof(MappingCache));
+        mapping_cache_free(large);
+        assert_int_equal(pool->small_bytes, 0);
+        assert_int_equal(pool->used_bytes, 0);
+        mapping_pool_free(pool);
+}
+
 /* Readers beside writers that replace, forget and evict. Block b always lies at (b * 3 + version % 4) * 16 + dev, so
  * that whatever a reader sees can be checked by itself; and half of the blocks are never forgotten, so that they are
  * always seen where there is no eviction. */
@@ -445,6 +512,7 @@ int main(void) {
                 cmocka_unit_test(test_large),
                 cmocka_unit_test(test_orders),
                 cmocka_unit_test(test_limit),
+                cmocka_unit_test(test_small_caches),
                 cmocka_unit_test(test_hints),
                 cmocka_unit_test(test_threads),
         };
