@@ -46,13 +46,13 @@ static int flush(Write *write) {
                         flags |= FUSED_IOEND_APPEND;
                 if (moved < 0 || flags & (FUSED_IOEND_UNWRITTEN | FUSED_IOEND_SHARED | FUSED_IOEND_APPEND)) {
                         int q = map_ioend(map, write->file, pos, moved < 0 ? 0 : length, flags, moved, &write->ends[i].mapping);
-                        r = r < 0 ? r : q;
+                        r = r < 0 ? r : MIN_OF(q, 0);
                 }
                 if (map->operations.end && (moved < 0 || flags & FUSED_IOEND_APPEND || write->ends[i].mapping.flags & FUSED_MAPPING_F_WANT_END)) {
                         const struct fused_map_request request = {
                                 .nodeid = write->file->nodeid, .ino = write->file->ino, .pos = pos, .count = length, .opflags = write->opflags};
                         int q = map->operations.end(map->userdata, &request, moved < 0 ? moved : (int64_t) length, &write->ends[i].mapping);
-                        r = r < 0 ? r : q;
+                        r = r < 0 ? r : MIN_OF(q, 0);
                 }
                 if (r >= 0)
                         write->done = pos + length;
@@ -80,6 +80,7 @@ static int put(Write *write, const struct fused_mapping *to, bool elsewhere, uin
         return 0;
 }
 
+/* 1: the server has it inline. */
 static int target(Write *write, uint64_t pos, uint64_t count, struct fused_mapping *read, struct fused_mapping *ret, bool *ret_elsewhere) {
         struct fused_mapping out;
         int r;
@@ -89,7 +90,13 @@ static int target(Write *write, uint64_t pos, uint64_t count, struct fused_mappi
                 return r;
         *ret_elsewhere = out.type != FUSED_MAPPING_PURE_OVERWRITE;
         *ret = *ret_elsewhere ? out : *read;
-        return ret->type == FUSED_MAPPING_MAPPED || ret->type == FUSED_MAPPING_UNWRITTEN ? 0 : -EUCLEAN; /* a hole: nobody has allocated */
+        if (ret->type == FUSED_MAPPING_INLINE)
+                return 1;
+        if (ret->type == FUSED_MAPPING_HOLE) /* nobody has allocated */
+                return map_complain(write->map, write->file, ret, "answer", "a hole for a write");
+        if (ret->type == FUSED_MAPPING_DELALLOC)
+                return map_complain(write->map, write->file, ret, "answer", "no place for a write to the device");
+        return 0;
 }
 
 /* A part of a block: the rest is what was there, or zeroes where nothing was or the file has ended. */
@@ -107,7 +114,7 @@ static int put_part(Write *write, uint64_t pos, uint64_t n, const uint8_t *data)
         if (!write->block && posix_memalign((void **) &write->block, 4096, BLOCK_MAX) != 0)
                 return -ENOMEM;
         r = target(write, start, block_size, &read, &to, &elsewhere);
-        if (r < 0)
+        if (r != 0)
                 return r;
         memset(write->block, 0, block_size);
         if (read.type == FUSED_MAPPING_MAPPED && !(read.flags & FUSED_MAPPING_F_NEW) && start < size) {
@@ -132,7 +139,7 @@ static int put_whole(Write *write, uint64_t pos, uint64_t n, uint8_t *data) {
 
         for (uint64_t done = 0, part; done < n; done += part) {
                 r = target(write, pos + done, n - done, &read, &to, &elsewhere);
-                if (r < 0)
+                if (r != 0)
                         return r;
                 part = MIN_OF(n - done, to.length - (pos + done - to.offset));
                 r = put(write, &to, elsewhere, pos + done, part, part, data + done);
@@ -145,18 +152,16 @@ static int put_whole(Write *write, uint64_t pos, uint64_t n, uint8_t *data) {
 static int write_range(Write *write, uint64_t pos, uint64_t size, uint8_t *data) {
         const uint64_t block_size = write->map->config.block_size;
         uint64_t lead = MIN_OF((block_size - pos % block_size) % block_size, size), whole = (size - lead) / block_size * block_size;
-        int r = 0;
+        int r = 0, q;
 
         if (lead > 0)
                 r = put_part(write, pos, lead, data);
-        if (r >= 0 && whole > 0)
+        if (r == 0 && whole > 0)
                 r = put_whole(write, pos + lead, whole, data + lead);
-        if (r >= 0 && lead + whole < size)
+        if (r == 0 && lead + whole < size)
                 r = put_part(write, pos + lead + whole, size - lead - whole, data + lead + whole);
-        if (r >= 0)
-                return flush(write);
-        (void) flush(write); /* what is listed is the server's to hear about */
-        return r;
+        q = flush(write); /* after a failure as well: what is listed is the server's to hear about */
+        return r < 0 ? r : q < 0 ? q : r;
 }
 
 int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags, uint64_t *ret_written) {
@@ -172,7 +177,7 @@ int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_
         write.block = NULL;
         r = write_range(&write, pos, size, data);
         if (ret_written)
-                *ret_written = r >= 0 ? size : MIN_OF(write.done, pos + size) - pos; /* a last block may end after it */
+                *ret_written = r == 0 ? size : MIN_OF(write.done, pos + size) - pos; /* a last block may end after it */
         return r;
 }
 
@@ -220,10 +225,12 @@ void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_
                                              FUSED_MAPPING_OP_WRITE | (cached ? FUSED_MAPPING_OP_WRITEBACK : FUSED_MAPPING_OP_DIRECT), &written);
                 if (r < 0 && written > 0 && !cached) /* a short write; but for writeback the kernel does not look at the count */
                         r = 0;
-                if (r >= 0)
+                if (r == 0)
                         raise_size(file, in->offset + written);
                 (void) pthread_rwlock_unlock(&file->io);
         }
+        if (r > 0)
+                return session_pass(thread);
         if (r >= 0 && !cached)
                 user_modified(map, file);
         const struct fuse_write_out out = {.size = (uint32_t) written};

@@ -20,5 +20,6 @@ int user_zero(struct fused_map *map, MapFile *file, uint64_t from, uint64_t to) 
         zeroes = calloc(1, to - from);
         if (!zeroes)
                 return -ENOMEM;
-        return user_write_range(map, file, from, to - from, zeroes, FUSED_MAPPING_OP_ZERO, /* ret_written= */ NULL);
+        r = user_write_range(map, file, from, to - from, zeroes, FUSED_MAPPING_OP_ZERO, /* ret_written= */ NULL);
+        return MIN_OF(r, 0);
 }

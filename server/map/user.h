@@ -75,7 +75,7 @@ int user_kill_privileges(struct fused_map *map, SessionThread *thread, const str
 bool user_write_kills(const struct fused_map *map, MapFile *file, const struct fuse_write_in *in); /* has this WRITE something to take away? */
 int user_write_kill(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, MapFile *file,
                     const struct fuse_write_in *in) _must_check_;
-/* ret_written, if wanted: how much from pos on is written and told, also if the rest has failed. */
+/* ret_written, if wanted: how much from pos on is written and told, also if the rest has failed. 1: the server has it inline. */
 int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t size, uint8_t *data, uint32_t opflags,
                      uint64_t *ret_written) _must_check_;
 /* Zeroes [from, to) where there is data, within one block; the caller has the file's exclusive lock. */

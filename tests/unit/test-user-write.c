@@ -82,8 +82,52 @@ static void test_space_ends_for_writeback(void **state) {
         check(false, 2, FUSE_WRITE_CACHE, -ENOSPC, 2 * BLOCK);
 }
 
+static struct fused_mapping spoiled; /* from where on, and what */
+
+static void spoil(struct fused_mapping *read, struct fused_mapping *write) {
+        if (read->offset >= spoiled.offset)
+                *read = spoiled;
+}
+
+/* What is inline is written by the server (which here has no operation for it), like what is read. */
+static void test_inline(void **state) {
+        World *world = world_new(&(RamfsConfig){.block_size = BLOCK}, &stock, /* devices= */ false, 0);
+        ModelInode *inode = model_create(&world->model, "file");
+
+        spoiled = (struct fused_mapping){.length = BLOCK, .addr = FUSED_MAPPING_ADDR_NONE, .type = FUSED_MAPPING_INLINE};
+        world->ramfs.spoil = spoil;
+        assert_int_equal(ask_write(&world->model, inode, 0, BLOCK, 0), -ENOSYS);
+        assert_int_equal(ask_write(&world->model, inode, 10, 100, 0), -ENOSYS);
+        spoiled.offset = BLOCK; /* from the second block on */
+        assert_int_equal(ask_write(&world->model, inode, 0, 2 * BLOCK, 0), -ENOSYS);
+        assert_int_equal(ask_write(&world->model, inode, 0, BLOCK + 100, 0), -ENOSYS);
+        assert_int_equal(world->ramfs.map->statistics->bad_mappings, 0);
+        assert_int_equal(ask_write(&world->model, inode, 0, BLOCK, 0), BLOCK);
+        (void) world_free(world);
+}
+
+/* A server that allocates nothing for a write has broken its word: that is told, and counted. */
+static void test_no_place(void **state) {
+        static const uint16_t types[] = {FUSED_MAPPING_HOLE, FUSED_MAPPING_DELALLOC};
+        World *world = world_new(&(RamfsConfig){.block_size = BLOCK}, &stock, /* devices= */ false, 0);
+        ModelInode *inode = model_create(&world->model, "file");
+
+        world->ramfs.spoil = spoil;
+        for (unsigned i = 0; i < ELEMENTSOF(types); i++) {
+                spoiled = (struct fused_mapping){.length = BLOCK, .addr = FUSED_MAPPING_ADDR_NONE, .type = types[i]};
+                assert_int_equal(ask_write(&world->model, inode, 0, BLOCK, 0), -EUCLEAN);
+                assert_int_equal(ask_write(&world->model, inode, 10, 100, FUSE_WRITE_CACHE), -EUCLEAN);
+                assert_int_equal(world->ramfs.map->statistics->bad_mappings, 2 * (i + 1));
+        }
+        assert_int_equal(world->ramfs.map->n_complaints, 4); /* of which the first was written down */
+        world->ramfs.spoil = NULL;
+        assert_int_equal(ask_write(&world->model, inode, 0, BLOCK, 0), BLOCK);
+        (void) world_free(world);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_space_ends), cmocka_unit_test(test_space_ends_for_writeback)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_space_ends), cmocka_unit_test(test_space_ends_for_writeback),
+                                           cmocka_unit_test(test_inline), cmocka_unit_test(test_no_place)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
