@@ -43,28 +43,35 @@ _fused_inline_ int extents_answer(struct fused_program_call *call, struct extent
         return end > call->pos ? fused_hole(call, start, end - start) : FUSED_PROGRAM_FALLBACK;
 }
 
-/* A made-up file: `count` extents of one to four blocks, some with a hole before them, scattered over the devices. Regular: all alike. */
+#define EXTENTS_SAMPLE_SPAN 4 /* blocks that an extent of a sample may have */
+
+/* A made-up file: up to `count` extents of one to four blocks, some with a hole before them, scattered over the devices: each has its own part of its
+ * device, which it gets from both ends of it by turns, beginning somewhere. Regular: all alike. */
 _fused_inline_ uint64_t extents_sample_file(struct fused_sample_call *call, struct extents_file *file, uint32_t count, int regular) {
-        uint64_t block = call->block_size, seed = call->seed, offset = 0;
+        uint64_t block = call->block_size, seed = call->seed, offset = 0, parts = ~0ULL;
 
         if (block < 512 || call->n_devices < 1 || call->n_devices > FUSED_PROGRAM_DEVICES_MAX)
                 return 0;
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < FUSED_PROGRAM_DEVICES_MAX; i++)
+                if (i < call->n_devices && call->device_size[i] / block / EXTENTS_SAMPLE_SPAN < parts)
+                        parts = call->device_size[i] / block / EXTENTS_SAMPLE_SPAN;
+        if (parts < 2)
+                return 0;
+        for (uint32_t i = 0; i < count && i < parts; i++) {
                 struct extents_extent *extent = fused_entry(extents, i);
-                uint32_t device = fused_index((seed >> 33) % call->n_devices, FUSED_PROGRAM_DEVICES_MAX);
-                uint64_t blocks = call->device_size[device] / block, n = regular ? 2 : 1 + (seed >> 40 & 3);
-                if (!extent || blocks < 8)
+                uint64_t n = regular ? 2 : 1 + (seed >> 40 & 3), part = (i % 2 ? parts - 1 - i / 2 : i / 2) + call->seed % parts;
+                if (!extent)
                         return 0;
                 if (!regular && (seed >> 50 & 3) == 0)
                         offset += block * (1 + (seed >> 52 & 7));
                 extent->offset = offset;
                 extent->length = n * block;
-                extent->addr = EXTENTS_PACK(device + 1, (seed >> 8) % (blocks - 4) * block);
+                extent->addr = EXTENTS_PACK(1 + (seed >> 33) % call->n_devices, part % parts * EXTENTS_SAMPLE_SPAN * block);
                 offset += extent->length;
+                file->count = i + 1;
                 seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
         }
         file->first = 0;
-        file->count = count;
         file->n_segments = 0;
         file->length = offset + (regular ? 0 : (seed >> 60) * block);
         return file->length;
