@@ -7,12 +7,27 @@
 #include "client/fusectl.h"
 #include "config.h"
 
-#define SYNTAX "program list | program show NAME | program verify FILE [--device SIZE]... [--block SIZE] [--memory SIZE] [--sha256 HEX]"
+#define SYNTAX                                                                                      \
+        "program list | program show NAME | program verify FILE [--device SIZE]... [--block SIZE] " \
+        "[--memory SIZE] [--sha256 HEX] [--seed NUMBER]"
 
 static const char *format_trust(json_object *row, char *buffer, size_t size) {
         const bool digest = *text_of(row, "sha256"), signature = *text_of(row, "signature");
 
         (void) snprintf(buffer, size, "%s%s%s", digest ? "digest" : "", digest && signature ? ", " : "", signature ? "signature" : "");
+        return buffer;
+}
+
+static const char *format_types(json_object *row, char *buffer, size_t size) {
+        json_object *types;
+        size_t used = 0;
+
+        *buffer = 0;
+        if (!json_object_object_get_ex(row, "types", &types) || !json_object_is_type(types, json_type_array))
+                return buffer;
+        for (size_t i = 0; i < json_object_array_length(types) && used < size; i++)
+                used += (size_t) snprintf(buffer + used, size - used, "%s%s", i > 0 ? " " : "",
+                                          json_object_get_string(json_object_array_get_idx(types, i)));
         return buffer;
 }
 
@@ -27,7 +42,8 @@ static int get(Context *context, json_object **ret) {
 
 static int list(Context *context) {
         static const Column columns[] = {
-                {"PROGRAM", "name"}, {"TYPES", "types"}, {"BY", "sha256", format_trust}, {"MAX-MEMORY", "max-memory"}, {"OBJECT", "object"}};
+                {"PROGRAM", "name"}, {"TYPES", "types", format_types}, {"BY", "sha256", format_trust}, {"MAX-MEMORY", "max-memory"},
+                {"OBJECT", "object"}};
         _cleanup_json_ json_object *programs = NULL;
         int status = get(context, &programs);
 
@@ -42,7 +58,7 @@ static int list(Context *context) {
 
 static int show(Context *context, const char *name) {
         static const Column columns[] = {
-                {"program", "name"},      {"types", "types"},           {"object", "object"},         {"sha256", "sha256"},
+                {"program", "name"},      {"types", "types", format_types},           {"object", "object"},         {"sha256", "sha256"},
                 {"signature", "signature"}, {"public key", "public-key"}, {"max memory", "max-memory"}, {"place", "place"}};
         _cleanup_json_ json_object *programs = NULL;
         int status = get(context, &programs);
@@ -69,7 +85,7 @@ static int verify(Context *context, int argc, char **argv) {
 
         if (!words)
                 return failure("out of memory");
-        words[n++] = (char *) "fused-program";
+        words[n++] = (char *) "fusectl program"; /* as which it speaks of itself */
         words[n++] = (char *) "verify";
         if (context->json)
                 words[n++] = (char *) "--json";

@@ -78,23 +78,31 @@ int bus_append_types(sd_bus_message *reply, const PolicyTable *table) {
 }
 
 /* The types that may use it, by name. */
-static void name_types(const PolicyTable *table, const PolicyProgram *program, char *ret, size_t size) {
-        size_t used = 0;
+static int append_program_types(sd_bus_message *reply, const PolicyTable *table, const PolicyProgram *program) {
+        int r;
 
-        *ret = 0;
-        for (uint32_t i = 0; i < table->types.count; i++) {
+        r = sd_bus_message_open_container(reply, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append_basic(reply, 's', "types");
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'v', "as");
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "s");
+        for (uint32_t i = 0; r >= 0 && i < table->types.count; i++) {
                 const PolicyType *type = policy_type(table, i);
-                if (policy_program_of_type(table, type, program->name) && used < size)
-                        used += (size_t) snprintf(ret + used, size - used, "%s%s", used > 0 ? " " : "", type->name);
+                if (policy_program_of_type(table, type, program->name))
+                        r = sd_bus_message_append_basic(reply, 's', type->name);
         }
+        for (int i = 0; i < 3 && r >= 0; i++)
+                r = sd_bus_message_close_container(reply);
+        return r;
 }
 
 static int append_program(sd_bus_message *reply, const PolicyTable *table, const PolicyProgram *program) {
-        char place[512], types[1024], digest[65] = "";
+        char place[512], digest[65] = "";
         int r;
 
         refusal_format_place(table, &program->place, place, sizeof place);
-        name_types(table, program, types, sizeof types);
         for (size_t i = 0; program->has_digest && i < sizeof program->digest; i++)
                 (void) snprintf(digest + 2 * i, 3, "%02x", program->digest[i]);
         const struct {
@@ -105,12 +113,13 @@ static int append_program(sd_bus_message *reply, const PolicyTable *table, const
                 {"sha256", digest},
                 {"signature", policy_string(table, program->signature)},
                 {"public-key", policy_string(table, program->public_key)},
-                {"types", types},
                 {"place", place},
         };
         r = sd_bus_message_open_container(reply, 'a', "{sv}");
         for (size_t i = 0; i < ELEMENTSOF(texts) && r >= 0; i++)
                 r = bus_append_text(reply, texts[i].key, texts[i].value);
+        if (r >= 0)
+                r = append_program_types(reply, table, program);
         if (r >= 0)
                 r = bus_append_entry(reply, "max-memory", "t", program->max_memory);
         return r < 0 ? r : sd_bus_message_close_container(reply);
