@@ -5,10 +5,10 @@
  *
  *     static int NAME_begin(struct fused_program_call *call)
  *
- * which reads nodeid, pos, count and opflags of the call, and returns fused_mapped() or fused_hole() with both halves filled, or
- * FUSED_PROGRAM_FALLBACK. FUSED_PROGRAM(NAME) makes all forms of it: the `syscall` program that servers run by its descriptor and the
- * supervisor tries it with, and the struct_ops programs for each variant of the kernel's fuse-iomap (B1 to B5, by what the kernel hands
- * over for the file). FUSED_SAMPLE(NAME) does the same for
+ * which reads nodeid, pos, count and opflags of the call, and returns fused_mapped() or fused_hole(), which fill the half for reading,
+ * or FUSED_PROGRAM_FALLBACK. What is written goes to where it is read from. FUSED_PROGRAM(NAME) makes all forms of it: the `syscall`
+ * program that servers run by its descriptor and the supervisor tries it with, and the struct_ops programs for each variant of the
+ * kernel's fuse-iomap (B1 to B5, by what the kernel hands over for the file). FUSED_SAMPLE(NAME) does the same for
  *
  *     static int NAME_sample(struct fused_sample_call *call)
  *
@@ -80,13 +80,21 @@ typedef __u8 uint8_t;
 FUSED_TABLE(devices, uint64_t, FUSED_PROGRAM_DEVICES_MAX + 1);
 
 _fused_inline_ int _fused_answer(struct fused_program_call *call, uint64_t offset, uint64_t length) {
-        call->read.offset = call->write.offset = offset;
-        call->read.length = call->write.length = length;
-        call->read.flags = call->write.flags = 0;
+        call->read.offset = offset;
+        call->read.length = length;
+        call->read.flags = 0;
+        return FUSED_PROGRAM_HANDLED;
+}
+
+/* The other half: a program places nothing. */
+_fused_inline_ int _fused_overwrite(struct fused_program_call *call, int verdict) {
+        call->write.offset = call->read.offset;
+        call->write.length = call->read.length;
         call->write.addr = FUSED_MAPPING_ADDR_NONE;
         call->write.type = FUSED_MAPPING_PURE_OVERWRITE;
+        call->write.flags = 0;
         call->write.dev = 0;
-        return FUSED_PROGRAM_HANDLED;
+        return verdict;
 }
 
 /* [offset, offset + length) of the file is at addr of that device, for reads and overwrites. All in bytes. */
@@ -194,12 +202,19 @@ _fused_inline_ uint32_t fused_hash(uint64_t nodeid) {
 
 #ifdef FUSED_NATIVE
 
-#define FUSED_PROGRAM(name) static int (*const fused_form_of_##name)(struct fused_program_call *) __attribute__((unused)) = name##_begin
+#define FUSED_PROGRAM(name)                                                                  \
+        static __attribute__((unused)) int name##_run(struct fused_program_call *call) {     \
+                return _fused_overwrite(call, name##_begin(call));                           \
+        }                                                                                    \
+        struct fused_program_call
 #define FUSED_SAMPLE(name) static int (*const fused_sample_of_##name)(struct fused_sample_call *) __attribute__((unused)) = name##_sample
 
 #else
 
-char _license[] SEC("license") = "GPL";
+#ifndef FUSED_LICENSE
+#define FUSED_LICENSE "GPL" /* what the program is under, one of those that the kernel takes for compatible with it */
+#endif
+char _license[] SEC("license") = FUSED_LICENSE;
 
 /* What the kernel hands over, by name only: where its members are is looked up when the program is loaded. */
 struct fuse_inode {
@@ -218,12 +233,15 @@ struct fuse_iomap_bpf_ops {
         char name[16];
 };
 
+/* The author's function is part of each, as what it writes to belongs to them. */
+#define _fused_form_ __attribute__((flatten))
+
 #define _FUSED_OPS_FORM(program, variant, node_id, yes, no)                                                       \
-        SEC("struct_ops/iomap_begin") int program##_##variant(uint64_t *arguments) {                              \
+        SEC("struct_ops/iomap_begin") _fused_form_ int program##_##variant(uint64_t *arguments) {                 \
                 struct fused_program_call call = {.pos = arguments[1], .count = arguments[2], .opflags = (uint32_t) arguments[3]}; \
                 struct fuse_iomap_begin_out *out = (void *) arguments[4];                                         \
                 call.nodeid = node_id;                                                                            \
-                if (program##_begin(&call) != FUSED_PROGRAM_HANDLED)                                              \
+                if (_fused_overwrite(&call, program##_begin(&call)) != FUSED_PROGRAM_HANDLED)                     \
                         return no;                                                                                \
                 out->read.offset = call.read.offset;                                                              \
                 out->read.length = call.read.length;                                                              \
@@ -244,10 +262,10 @@ struct fuse_iomap_bpf_ops {
 
 /* B1: 0 is handled, -ENOSYS falls back. B2: the node id as a number, from there on 1 is handled. B3, B4: struct fuse_inode. B5: a handle. */
 #define FUSED_PROGRAM(program)                                                                                    \
-        SEC("syscall") int program##_run(struct fused_program_call *context) {                                    \
+        SEC("syscall") _fused_form_ int program##_run(struct fused_program_call *context) {                       \
                 struct fused_program_call call = {.nodeid = context->nodeid, .pos = context->pos, .count = context->count, \
                                                   .opflags = context->opflags};                                   \
-                int verdict = program##_begin(&call);                                                             \
+                int verdict = _fused_overwrite(&call, program##_begin(&call));                                    \
                 context->read = call.read;                                                                        \
                 context->write = call.write;                                                                      \
                 context->verdict = (uint32_t) verdict;                                                            \
@@ -259,7 +277,7 @@ struct fuse_iomap_bpf_ops {
         _FUSED_OPS_FORM(program, b5, fuse_bpf_inode_nodeid((void *) arguments[0]), FUSED_PROGRAM_HANDLED, FUSED_PROGRAM_FALLBACK)
 
 #define FUSED_SAMPLE(program)                                                                                     \
-        SEC("syscall") int program##_fill(struct fused_sample_call *context) {                                    \
+        SEC("syscall") _fused_form_ int program##_fill(struct fused_sample_call *context) {                       \
                 struct fused_sample_call call = {.nodeid = context->nodeid, .seed = context->seed, .n_devices = context->n_devices, \
                                                  .block_size = context->block_size};                              \
                 for (int i = 0; i < FUSED_PROGRAM_DEVICES_MAX; i++)                                               \

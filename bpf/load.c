@@ -6,12 +6,15 @@
 #include <elf.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define FLAG_LINK (1U << 13) /* BPF_F_LINK, Linux 6.4: a struct_ops map is bound by links, and not by being given its value */
+
+#define LOG_WORDS 4 /* BPF_LOG_STATS, Linux 5.2: what is wrong, and how many instructions were followed, but not these themselves */
 
 static bool concerns_struct_ops(const char *name) {
         if (strncmp(name, ".rel", 4) == 0)
@@ -79,24 +82,43 @@ static void hide_functions(struct btf *btf) {
         }
 }
 
+/* A function that the type information calls global is verified by itself, once, and its calls are not followed: some of them with loops, each
+ * calling the next, run for days, where nothing can end them. As a static one it is followed from each call to its end. */
+static void make_functions_static(struct btf *btf) {
+        for (__u32 id = 1; btf && id < btf__type_cnt(btf); id++) {
+                struct btf_type *type = (struct btf_type *) (uintptr_t) btf__type_by_id(btf, id);
+                if (btf_is_func(type) && btf_vlen(type) == BTF_FUNC_GLOBAL)
+                        type->info = (__u32) BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC;
+        }
+}
+
 static bool ends_with(const char *text, const char *end) {
         size_t a = strlen(text), b = strlen(end);
 
         return a >= b && strcmp(text + a - b, end) == 0;
 }
 
-/* The syscall forms always; of the others the one that fits. */
+/* NAME_b5, NAME_ops_b5 */
+static bool is_of_form(const char *name, const char *before, const char *form) {
+        char suffix[16];
+
+        (void) snprintf(suffix, sizeof suffix, "%s%s", before, form);
+        return ends_with(name, suffix);
+}
+
+static bool is_wanted(const Loaded *loaded, const struct bpf_program *program, const char *form) {
+        static const char *const ends[_LOAD_PART_MAX] = {[LOAD_RUN] = "_run", [LOAD_SAMPLE] = "_fill"};
+        const char *name = bpf_program__name(program), *end = ends[loaded->part];
+        bool ops = bpf_program__type(program) == BPF_PROG_TYPE_STRUCT_OPS;
+
+        return loaded->part == LOAD_FORM ? ops && is_of_form(name, "_", form) : !ops && end && ends_with(name, end);
+}
+
 static int choose_programs(Loaded *loaded, const char *form) {
         struct bpf_program *program;
-        char suffix[8] = "";
 
-        if (form) {
-                suffix[0] = '_';
-                strncat(suffix, form, sizeof suffix - 2);
-        }
         bpf_object__for_each_program(program, loaded->object) {
-                bool ops = bpf_program__type(program) == BPF_PROG_TYPE_STRUCT_OPS;
-                int r = bpf_program__set_autoload(program, !ops || (form && ends_with(bpf_program__name(program), suffix)));
+                int r = bpf_program__set_autoload(program, is_wanted(loaded, program, form));
                 if (r < 0)
                         return r;
         }
@@ -105,37 +127,41 @@ static int choose_programs(Loaded *loaded, const char *form) {
 
 static int choose_maps(Loaded *loaded, const char *form) {
         struct bpf_map *map;
-        char suffix[16] = "_ops_";
+        unsigned n = 0;
 
-        if (form)
-                strncat(suffix, form, sizeof suffix - strlen(suffix) - 1);
         bpf_object__for_each_map(map, loaded->object) {
-                bool wanted = form && ends_with(bpf_map__name(map), suffix);
                 if (bpf_map__type(map) != BPF_MAP_TYPE_STRUCT_OPS)
                         continue;
+                bool wanted = loaded->part == LOAD_FORM && is_of_form(bpf_map__name(map), "_ops_", form);
                 /* What libbpf 1.2 makes of a section .struct_ops.link, which 1.1 does not know. */
                 int r = wanted ? bpf_map__set_map_flags(map, FLAG_LINK) : bpf_map__set_autocreate(map, false);
                 if (r < 0)
                         return r;
+                n += wanted;
         }
-        return 0;
+        return loaded->part != LOAD_FORM || n == 1 ? 0 : -ENOENT;
 }
 
-int load_open(const void *elf, size_t size, Variant variant, Loaded *ret) {
-        Loaded loaded = {.run_fd = -1, .fill_fd = -1, .ops_fd = -1};
+int load_open(const void *elf, size_t size, LoadPart part, Variant variant, Loaded *ret) {
+        LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "fused"); /* else a table of constants is called by where it is in memory */
+        Loaded loaded = {.part = part, .fd = -1};
         const char *form = variant_form(variant);
         int r = 0;
 
+        if (part == LOAD_FORM && !form)
+                return -EOPNOTSUPP;
         loaded.elf = malloc(size);
         if (!loaded.elf)
                 return -ENOMEM;
         memcpy(loaded.elf, elf, size);
-        if (!form)
+        if (part != LOAD_FORM)
                 r = hide_struct_ops(loaded.elf, size);
         if (r >= 0) {
-                loaded.object = bpf_object__open_mem(loaded.elf, size, NULL);
+                loaded.object = bpf_object__open_mem(loaded.elf, size, &options);
                 r = loaded.object ? 0 : -errno;
-                if (r >= 0 && !form)
+                if (r >= 0)
+                        make_functions_static(bpf_object__btf(loaded.object));
+                if (r >= 0 && part != LOAD_FORM)
                         hide_functions(bpf_object__btf(loaded.object));
         }
         if (r >= 0)
@@ -156,20 +182,44 @@ int load_set_entries(Loaded *loaded, const char *table, uint32_t n_entries) {
         return !map ? -ENOENT : bpf_map__set_max_entries(map, n_entries);
 }
 
+static bool is_table(const struct bpf_map *map) {
+        return bpf_map__type(map) != BPF_MAP_TYPE_STRUCT_OPS;
+}
+
+int load_share_tables(Loaded *loaded, const Loaded *from) {
+        struct bpf_map *map;
+
+        bpf_object__for_each_map(map, loaded->object) {
+                const LoadedTable *table = is_table(map) ? load_table(from, bpf_map__name(map)) : NULL;
+                int r = !is_table(map) ? 0 : table ? bpf_map__reuse_fd(map, table->fd) : -ENOENT;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int load_protect_tables(Loaded *loaded) {
+        struct bpf_map *map;
+
+        bpf_object__for_each_map(map, loaded->object) {
+                int r = is_table(map) ? bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_RDONLY_PROG) : 0;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int collect(Loaded *loaded) {
         struct bpf_program *program;
         struct bpf_map *map;
 
-        bpf_object__for_each_program(program, loaded->object) {
-                if (ends_with(bpf_program__name(program), "_run"))
-                        loaded->run_fd = bpf_program__fd(program);
-                if (ends_with(bpf_program__name(program), "_fill"))
-                        loaded->fill_fd = bpf_program__fd(program);
-        }
+        bpf_object__for_each_program(program, loaded->object)
+                if (loaded->part != LOAD_FORM && bpf_program__autoload(program))
+                        loaded->fd = bpf_program__fd(program);
         bpf_object__for_each_map(map, loaded->object) {
-                if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS) {
+                if (!is_table(map)) {
                         if (bpf_map__autocreate(map))
-                                loaded->ops_fd = bpf_map__fd(map);
+                                loaded->fd = bpf_map__fd(map);
                         continue;
                 }
                 if (loaded->n_tables == LOAD_TABLES_MAX)
@@ -179,9 +229,10 @@ static int collect(Loaded *loaded) {
                         .n_entries = bpf_map__max_entries(map),
                         .entry_size = (bpf_map__value_size(map) + 7) / 8 * 8,
                         .fd = bpf_map__fd(map),
+                        .constant = bpf_map__is_internal(map),
                 };
         }
-        return loaded->run_fd >= 0 ? 0 : -ENOENT;
+        return loaded->part == LOAD_TABLES || loaded->fd >= 0 ? 0 : -ENOENT;
 }
 
 int load_load(Loaded *loaded, char *log, size_t log_size) {
@@ -190,8 +241,10 @@ int load_load(Loaded *loaded, char *log, size_t log_size) {
 
         if (log)
                 bpf_object__for_each_program(program, loaded->object)
-                        if (bpf_program__autoload(program)) /* written to only if it fails */
+                        if (bpf_program__autoload(program)) {
                                 bpf_program__set_log_buf(program, log, log_size);
+                                bpf_program__set_log_level(program, LOG_WORDS); /* else libbpf would try twice */
+                        }
         r = bpf_object__load(loaded->object);
         return r < 0 ? r : collect(loaded);
 }
@@ -210,7 +263,7 @@ int load_finish_ops(Loaded *loaded) {
         link = bpf_map__attach_struct_ops(ops);
         if (!link)
                 return errno == EBADF ? 0 : -errno;
-        if (bpf_link__fd(link) == loaded->ops_fd) /* 1.1: it would take the value away again, which does not go with this flag */
+        if (bpf_link__fd(link) == loaded->fd) /* 1.1: it would take the value away again, which does not go with this flag */
                 bpf_link__disconnect(link);
         return bpf_link__destroy(link);
 }
@@ -218,6 +271,8 @@ int load_finish_ops(Loaded *loaded) {
 int load_map_tables(Loaded *loaded) {
         for (size_t i = 0; i < loaded->n_tables; i++) {
                 LoadedTable *table = &loaded->tables[i];
+                if (table->constant)
+                        continue;
                 void *data = mmap(NULL, (size_t) table->n_entries * table->entry_size, PROT_READ | PROT_WRITE, MAP_SHARED, table->fd, 0);
                 if (data == MAP_FAILED)
                         return -errno;
@@ -226,7 +281,7 @@ int load_map_tables(Loaded *loaded) {
         return 0;
 }
 
-LoadedTable *load_table(Loaded *loaded, const char *name) {
+const LoadedTable *load_table(const Loaded *loaded, const char *name) {
         for (size_t i = 0; i < loaded->n_tables; i++)
                 if (strcmp(loaded->tables[i].name, name) == 0)
                         return &loaded->tables[i];
@@ -239,5 +294,5 @@ void load_done(Loaded *loaded) {
                         (void) munmap(loaded->tables[i].data, (size_t) loaded->tables[i].n_entries * loaded->tables[i].entry_size);
         bpf_object__close(loaded->object);
         free(loaded->elf);
-        *loaded = (Loaded){.run_fd = -1, .fill_fd = -1, .ops_fd = -1};
+        *loaded = LOADED_NULL;
 }

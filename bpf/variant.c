@@ -75,14 +75,15 @@ Variant variant_of(const struct btf *btf) {
         name = handle_name(btf, handle);
         if (name && strcmp(name, "fuse_inode") == 0)
                 return btf__find_by_name_kind(btf, "fuse_bpf_iomap_upsert_mappings", BTF_KIND_FUNC) >= 0 ? VARIANT_B4 : VARIANT_B3;
-        if (name && strcmp(name, "fuse_bpf_inode") == 0 && btf__find_by_name_kind(btf, "fuse_bpf_inode_nodeid", BTF_KIND_FUNC) >= 0)
+        if (name && strcmp(name, "fuse_bpf_inode") == 0 && btf__find_by_name_kind(btf, VARIANT_NODE_FUNCTION, BTF_KIND_FUNC) >= 0)
                 return VARIANT_B5;
         return VARIANT_UNKNOWN;
 }
 
-Variant variant_of_kernel(void) {
+Variant variant_of_kernel(int *ret_node_function) {
         struct btf *base = btf__load_vmlinux_btf(), *module = NULL;
         Variant variant;
+        int id;
 
         if (!base)
                 return VARIANT_NONE;
@@ -92,6 +93,9 @@ Variant variant_of_kernel(void) {
                 if (module)
                         variant = variant_of(module);
         }
+        id = btf__find_by_name_kind(module ? module : base, VARIANT_NODE_FUNCTION, BTF_KIND_FUNC);
+        if (ret_node_function)
+                *ret_node_function = id > 0 ? id : 0;
         btf__free(module);
         btf__free(base);
         return variant;

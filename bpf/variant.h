@@ -7,6 +7,8 @@
 
 #include <bpf/btf.h>
 
+#define VARIANT_NODE_FUNCTION "fuse_bpf_inode_nodeid" /* the one function of the kernel's that a form calls */
+
 typedef enum Variant {
         VARIANT_NONE, /* no fuse-iomap, or one without BPF */
         VARIANT_B0,   /* one for all mounts (struct fuse_bpf_ops): not used */
@@ -20,8 +22,9 @@ typedef enum Variant {
 } Variant;
 
 Variant variant_of(const struct btf *btf);
-/* Of the running kernel: of the module fuse if it is one. */
-Variant variant_of_kernel(void);
+/* Of the running kernel: of the module fuse if it is one. *ret_node_function (may be NULL): the number by which a loaded program calls
+ * VARIANT_NODE_FUNCTION, 0: there is none. */
+Variant variant_of_kernel(int *ret_node_function);
 const char *variant_to_string(Variant variant);
 /* The suffix of a program's struct_ops form and map for it: "b1", "b2", "b3", "b5"; NULL: no form fits. */
 const char *variant_form(Variant variant);

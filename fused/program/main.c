@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* fused-program: vets mapping programs, and loads them for the supervisor.
  *
- *     fused-program verify [--json] [--name NAME] [--device SIZE]... [--block SIZE] FILE     for people (fusectl program verify)
- *     fused-program load ...                                                             started by a worker of the broker, with
- *         descriptors 3 (object), 4 (where the report goes), 5 and 6 (signature and key, or /dev/null)
- *
- * --ops: with its struct_ops form, if the kernel has fuse-iomap; --quota BYTES: for its tables, beside --memory, which is a property of the program.
+ *     fused-program verify [OPTION]... FILE     for people (fusectl program verify)
+ *     fused-program load ...                    started by a worker of the broker, with descriptors 3 (object), 4 (where the report goes),
+ *         5 and 6 (signature and key, or /dev/null). --ops: with its struct_ops form, if the kernel has fuse-iomap; --quota BYTES: for its
+ *         tables, beside --memory, which is a property of the program
  *
  * In the second form it is nobody, with CAP_BPF and CAP_PERFMON and nothing else, and parses no byte of an object that the policy's digest
- * or signature has not vouched for. */
+ * or signature has not vouched for. In the first it is who calls it, with no other capability and under the same filter. */
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/capability.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/sanitizer.h"
+#include "program/arguments.h"
 #include "program/confine.h"
+#include "program/privilege.h"
 #include "program/trust.h"
 #include "program/vet.h"
 
@@ -29,92 +30,19 @@
 #define REPORT_FD 4
 #define SIGNATURE_FD 5
 #define KEY_FD 6
-#define DEFAULT_DEVICE (1ULL << 30)
-#define DEFAULT_MEMORY (64ULL << 20)
 
-typedef struct Arguments {
-        bool load, json, signed_object, ops;
-        const char *name, *file, *sha256;
-        VetDevices devices;
-        uint64_t max_memory, quota;
-        ChannelTable tables[CHANNEL_TABLES_MAX];
-        uint32_t n_tables;
-} Arguments;
+#define EXIT_USAGE 2
+#define EXIT_REFUSED 3
 
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list arguments) {
         return 0; /* the report has the kernel's own words */
 }
 
-static int parse_size(const char *text, uint64_t *ret) {
-        static const char units[] = "KMGT";
-        const char *unit;
-        char *end;
-
-        errno = 0;
-        *ret = strtoull(text, &end, 10);
-        if (errno || end == text || *ret == 0)
-                return -EINVAL;
-        if (*end == 0)
+/* Whoever knows it could write a program that lies wherever it is not asked. */
+static int choose_seed(Arguments *a) {
+        if (a->has_seed)
                 return 0;
-        unit = strchr(units, *end);
-        if (!unit || end[1])
-                return -EINVAL;
-        *ret <<= 10 * (unit - units + 1);
-        return 0;
-}
-
-static int add_table(Arguments *a, const char *text) {
-        const char *equals = strchr(text, '=');
-        uint64_t n = 0;
-
-        if (!equals || a->n_tables == CHANNEL_TABLES_MAX || (size_t) (equals - text) >= sizeof a->tables[0].name)
-                return -EINVAL;
-        if (strcmp(equals + 1, "0") != 0 && (parse_size(equals + 1, &n) < 0 || n > UINT32_MAX))
-                return -EINVAL;
-        memcpy(a->tables[a->n_tables].name, text, (size_t) (equals - text));
-        a->tables[a->n_tables++].n_entries = (uint32_t) n;
-        return 0;
-}
-
-static int parse(int argc, char **argv, Arguments *a) {
-        static const struct option options[] = {
-                {"json", no_argument, NULL, 'j'}, {"name", required_argument, NULL, 'n'}, {"device", required_argument, NULL, 'd'},
-                {"block", required_argument, NULL, 'b'}, {"sha256", required_argument, NULL, 's'}, {"signed", no_argument, NULL, 'S'},
-                {"memory", required_argument, NULL, 'm'}, {"table", required_argument, NULL, 't'},
-                {"ops", no_argument, NULL, 'o'}, {"quota", required_argument, NULL, 'q'}, {0},
-        };
-        uint64_t size;
-        int c, r = 0;
-
-        while (r >= 0 && (c = getopt_long(argc, argv, "", options, NULL)) != -1)
-                switch (c) {
-                case 'j': a->json = true; break;
-                case 'n': a->name = optarg; break;
-                case 's': a->sha256 = optarg; break;
-                case 'S': a->signed_object = true; break;
-                case 'm': r = parse_size(optarg, &a->max_memory); break;
-                case 'o': a->ops = true; break;
-                case 'q': r = strcmp(optarg, "0") == 0 ? (int) (a->quota = 0) : parse_size(optarg, &a->quota); break;
-                case 't': r = add_table(a, optarg); break;
-                case 'b':
-                        r = parse_size(optarg, &size);
-                        a->devices.block_size = (uint32_t) size;
-                        break;
-                case 'd':
-                        r = a->devices.n < VET_DEVICES_MAX ? parse_size(optarg, &a->devices.sizes[a->devices.n]) : -EINVAL;
-                        a->devices.n++;
-                        break;
-                default: r = -EINVAL;
-                }
-        if (a->devices.block_size < 512 || a->devices.block_size > 65536 || (a->devices.block_size & (a->devices.block_size - 1)))
-                r = -EINVAL;
-        if (a->devices.n == 0) /* none said: some */
-                for (; a->devices.n < 2; a->devices.n++)
-                        a->devices.sizes[a->devices.n] = DEFAULT_DEVICE;
-        if (r >= 0 && !a->load)
-                r = optind == argc - 1 ? 0 : -EINVAL;
-        a->file = argv[optind];
-        return r;
+        return getrandom(&a->seed, sizeof a->seed, 0) == (ssize_t) sizeof a->seed ? 0 : -EIO;
 }
 
 /* ---- verify --------------------------------------------------------------------------------------------------------- */
@@ -127,23 +55,35 @@ static int verify(const Arguments *a) {
         int r;
 
         fd = RET_NERRNO(open(a->file, O_RDONLY | O_CLOEXEC));
-        if (fd < 0) {
-                fprintf(stderr, "fused-program: %s: %s\n", a->file, strerror(-fd));
-                return 1;
-        }
         report_begin(&report, a->file);
-        r = trust_read(fd, OBJECT_MAX, &object, &size, &report);
+        r = fd < 0 ? fd : privilege_begin();
+        if (r >= 0)
+                r = confine_loader();
+        if (r >= 0)
+                r = trust_read(fd, OBJECT_MAX, &object, &size, &report);
         if (r >= 0 && a->sha256)
                 r = trust_check(&(Trust){.sha256 = a->sha256, .signature_fd = -EBADF}, object, size, &report);
         if (r >= 0)
-                r = vet_all(object, size, &a->devices, a->max_memory, &report);
-        report_end(&report);
-        if (r < 0 && !*report.rule)
-                fprintf(stderr, "fused-program: %s\n", strerror(-r));
-        return r < 0 ? 3 : 0;
+                r = vet_all(object, size, &a->devices, a->max_memory, a->seed, &report);
+        report_end(&report, r);
+        if (!report_why_not(&report, r))
+                return r < 0 ? EXIT_REFUSED : EXIT_SUCCESS;
+        (void) fflush(stdout);
+        (void) fprintf(stderr, "%s: %s could not be tried: %s\n", a->self, a->file, report_why_not(&report, r));
+        return EXIT_FAILURE;
 }
 
 /* ---- load ----------------------------------------------------------------------------------------------------------- */
+
+typedef struct Given { /* what a server gets */
+        Loaded tables, run, form; /* owned */
+} Given;
+
+static void given_done(Given *given) {
+        load_done(&given->form);
+        load_done(&given->run);
+        load_done(&given->tables);
+}
 
 static int set_tables(const Arguments *a, Loaded *loaded, Report *report) {
         for (uint32_t i = 0; i < a->n_tables; i++) {
@@ -154,40 +94,39 @@ static int set_tables(const Arguments *a, Loaded *loaded, Report *report) {
         return 0;
 }
 
-static int load_variant(const Arguments *a, const void *object, size_t size, Variant variant, Loaded *loaded, uint64_t *ret_bytes, Report *report) {
+/* A fresh one, with the tables that the server wants, which are empty. Without a sample, which could write to them. */
+static int load_run(const Arguments *a, const void *object, size_t size, Given *given, uint64_t *ret_bytes, Report *report) {
         int r;
 
-        r = load_open(object, size, variant, loaded);
+        r = load_open(object, size, LOAD_TABLES, VARIANT_NONE, &given->tables);
         if (r >= 0)
-                r = set_tables(a, loaded, report);
+                r = set_tables(a, &given->tables, report);
         if (r >= 0)
-                r = vet_object(object, size, loaded, a->max_memory, ret_bytes, report);
+                r = vet_object(&given->tables, a->max_memory, ret_bytes, report);
         if (r < 0)
                 return r;
         if (*ret_bytes > a->quota) {
                 (void) report_fail(report, "quota", "its tables take %" PRIu64 " bytes, %" PRIu64 " are left", *ret_bytes, a->quota);
                 return -EDQUOT;
         }
-        return load_load(loaded, NULL, 0);
+        r = vet_load(&given->tables, 0, report);
+        return r < 0 ? r : vet_load_part(object, size, LOAD_RUN, &given->tables, &given->run, report);
 }
 
-/* With the form that fits the kernel. A kernel that does not take it is no reason to be without the program: it is run by its descriptor then. */
-static int load_with_ops(const Arguments *a, const void *object, size_t size, Loaded *loaded, ProgramReport *ret) {
-        Variant variant = variant_of_kernel();
+/* A kernel that does not take the form that fits it is no reason to be without the program: it is run by its descriptor then. */
+static bool load_form(const void *object, size_t size, Given *given, ProgramReport *ret) {
+        int node_function, r;
+        Variant variant = variant_of_kernel(&node_function);
         Report own = {0};
-        int r;
 
         if (variant == VARIANT_NONE)
-                return -EOPNOTSUPP;
-        r = variant_form(variant) ? load_variant(a, object, size, variant, loaded, &ret->bytes, &own) : -EOPNOTSUPP;
+                return false;
+        r = vet_form(object, size, variant, node_function, &given->tables, &given->form, &own);
         if (r >= 0)
-                r = load_finish_ops(loaded);
-        if (r >= 0)
-                return 0;
-        load_done(loaded);
+                return true;
         (void) snprintf(ret->rule, sizeof ret->rule, "struct_ops");
         (void) snprintf(ret->text, sizeof ret->text, "form %s: %.150s", variant_to_string(variant), *own.text ? own.text : strerror(-r));
-        return r;
+        return false;
 }
 
 static int note_ids(const Loaded *loaded, ProgramReport *ret) {
@@ -202,20 +141,17 @@ static int note_ids(const Loaded *loaded, ProgramReport *ret) {
         return 0;
 }
 
-/* A fresh one for the server, with the tables that it wants, which are empty. */
-static int load_for_server(const Arguments *a, const void *object, size_t size, Loaded *loaded, ProgramReport *ret, int *fds, Report *report) {
+static int load_for_server(const Arguments *a, const void *object, size_t size, Given *given, ProgramReport *ret, int *fds, Report *report) {
         int r;
 
-        r = a->ops ? load_with_ops(a, object, size, loaded, ret) : -EOPNOTSUPP;
-        ret->attachable = r >= 0;
-        if (r < 0)
-                r = load_variant(a, object, size, VARIANT_NONE, loaded, &ret->bytes, report);
+        r = load_run(a, object, size, given, &ret->bytes, report);
         if (r < 0)
                 return r;
-        fds[0] = loaded->run_fd;
+        ret->attachable = a->ops && load_form(object, size, given, ret);
+        fds[0] = given->run.fd;
         for (uint32_t i = 0; i < a->n_tables; i++) {
-                const LoadedTable *table = load_table(loaded, a->tables[i].name);
-                if (!table)
+                const LoadedTable *table = load_table(&given->tables, a->tables[i].name);
+                if (!table || table->constant)
                         return report_fail(report, "tables", "it has no table %s", a->tables[i].name);
                 ret->tables[i] = a->tables[i];
                 ret->tables[i].n_entries = table->n_entries;
@@ -224,34 +160,36 @@ static int load_for_server(const Arguments *a, const void *object, size_t size, 
         }
         ret->n_tables = a->n_tables;
         if (ret->attachable)
-                fds[1 + a->n_tables] = loaded->ops_fd;
-        return note_ids(loaded, ret);
+                fds[1 + a->n_tables] = given->form.fd;
+        return note_ids(&given->tables, ret);
 }
 
-static int load_checked(const Arguments *a, Loaded *loaded, ProgramReport *ret, int *fds, Report *report) {
+static int load_checked(const Arguments *a, Given *given, ProgramReport *ret, int *fds, Report *report) {
         const Trust trust = {.sha256 = a->sha256, .signature_fd = a->signed_object ? SIGNATURE_FD : -EBADF, .key_fd = KEY_FD};
         _cleanup_free_ void *object = NULL;
         size_t size;
         int r;
 
-        r = confine_loader();
+        r = privilege_begin();
+        if (r >= 0)
+                r = confine_loader();
         if (r >= 0)
                 r = trust_read(OBJECT_FD, OBJECT_MAX, &object, &size, report);
         if (r >= 0)
                 r = trust_check(&trust, object, size, report);
         if (r >= 0)
-                r = vet_all(object, size, &a->devices, a->max_memory, report);
-        return r < 0 ? r : load_for_server(a, object, size, loaded, ret, fds, report);
+                r = vet_all(object, size, &a->devices, a->max_memory, a->seed, report);
+        return r < 0 ? r : load_for_server(a, object, size, given, ret, fds, report);
 }
 
 static int load(const Arguments *a) {
-        _cleanup_(load_done) Loaded loaded = {.run_fd = -1, .fill_fd = -1, .ops_fd = -1};
+        _cleanup_(given_done) Given given = {LOADED_NULL, LOADED_NULL, LOADED_NULL};
         ProgramReport message = {.magic = PROGRAM_REPORT_MAGIC};
         int fds[PROGRAM_FDS_MAX], r;
         Report report = {0};
 
-        r = load_checked(a, &loaded, &message, fds, &report);
-        message.error = r < 0 ? r : 0;
+        r = load_checked(a, &given, &message, fds, &report);
+        message.error = r == -EPERM && !*report.rule ? -EACCES : MIN_OF(r, 0); /* EPERM is for what was refused */
         if (r < 0) {
                 memcpy(message.rule, report.rule, sizeof message.rule);
                 memcpy(message.text, report.text, sizeof message.text);
@@ -260,14 +198,14 @@ static int load(const Arguments *a) {
 }
 
 int main(int argc, char **argv) {
-        Arguments a = {.devices.block_size = 4096, .max_memory = DEFAULT_MEMORY, .quota = UINT64_MAX};
+        Arguments a;
+        int r;
 
         libbpf_set_print(print_libbpf);
-        if (argc >= 2 && (strcmp(argv[1], "verify") == 0 || strcmp(argv[1], "load") == 0)) {
-                a.load = strcmp(argv[1], "load") == 0;
-                if (parse(argc - 1, argv + 1, &a) >= 0)
-                        return a.load ? load(&a) : verify(&a);
-        }
-        fputs("usage: fused-program verify [--json] [--sha256 HEX] [--device SIZE]... [--block SIZE] [--memory SIZE] FILE\n", stderr);
-        return 2;
+        r = arguments_parse(argc, argv, &a);
+        if (r != 0)
+                return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+        if (choose_seed(&a) < 0)
+                return EXIT_FAILURE;
+        return a.load ? load(&a) : verify(&a);
 }

@@ -66,9 +66,33 @@ int report_fail(Report *report, const char *rule, const char *format, ...) {
         return -EPERM;
 }
 
-void report_end(Report *report) {
+int report_cannot(Report *report, int error, const char *format, ...) {
+        va_list arguments;
+
+        va_start(arguments, format);
+        (void) vsnprintf(report->text, sizeof report->text, format, arguments);
+        va_end(arguments);
+        return error;
+}
+
+static void end_json(const Report *report, int result, const char *why) {
+        (void) fprintf(report->stream, "],\"accepted\":%s", result < 0 ? "false" : "true");
+        if (why) {
+                (void) fputs(",\"error\":", report->stream);
+                print_string(report->stream, why);
+        }
+        (void) fputs("}\n", report->stream);
+}
+
+const char *report_why_not(const Report *report, int result) {
+        return result >= 0 || *report->rule ? NULL : *report->text ? report->text : strerror(-result);
+}
+
+void report_end(Report *report, int result) {
+        const char *why = report_why_not(report, result);
+
         if (report->stream && report->json)
-                (void) fprintf(report->stream, "],\"accepted\":%s}\n", *report->rule ? "false" : "true");
-        else if (report->stream)
-                (void) fputs(*report->rule ? "refused\n" : "accepted\n", report->stream);
+                end_json(report, result, why);
+        else if (report->stream && !why)
+                (void) fputs(result < 0 ? "refused\n" : "accepted\n", report->stream);
 }

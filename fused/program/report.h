@@ -32,11 +32,16 @@ typedef struct Report {
         FILE *stream; /* borrowed; NULL: nothing is printed */
         bool json;
         unsigned n;   /* lines so far */
-        char rule[64], text[192]; /* of the first failure; "" if there is none */
+        char rule[64], text[192]; /* of the first failure; rule "" if there is none, text then may say why it could not be tried */
 } Report;
 
 void report_begin(Report *report, const char *name);
 void report_pass(Report *report, const char *rule, const char *format, ...) _printf_(3, 4);
 /* Returns -EPERM. The first one counts. */
 int report_fail(Report *report, const char *rule, const char *format, ...) _printf_(3, 4);
-void report_end(Report *report);
+/* It could not be tried, and why: returns error, which is not -EPERM. */
+int report_cannot(Report *report, int error, const char *format, ...) _printf_(3, 4);
+/* result: of all checks. Why it could not be tried; NULL: it was, and a check has failed, or none. */
+const char *report_why_not(const Report *report, int result);
+/* The verdict, if there is one. */
+void report_end(Report *report, int result);

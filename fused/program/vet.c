@@ -3,131 +3,56 @@
 
 #include "program/vet.h"
 
-#include <elf.h>
-#include <linux/bpf.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "program/privilege.h"
 
 #define PROGRAMS_MAX 16
 #define VALUE_MAX 4096U /* bytes of a table's entry */
 #define LOG_SIZE (256U << 10)
-#define JUMP_UNTIL_TIRED (BPF_JMP | 0xe0) /* may_goto, Linux 6.8: a loop of up to 8 million rounds that the verifier does not follow */
-
-/* ---- sections and licence ------------------------------------------------------------------------------------------- */
-
-/* Everything else that an ELF file may hold is not for a mapping program: other program types, other kinds of data. */
-static const char *const allowed_sections[] = {
-        "", ".text", "syscall", "struct_ops/iomap_begin", "struct_ops/iomap_end", "struct_ops/iomap_ioend", ".struct_ops", "license", ".maps",
-        ".ksyms", ".rodata", ".rodata.str1.1", ".symtab", ".strtab", ".shstrtab", ".BTF", ".BTF.ext", ".llvm_addrsig",
-};
-
-static bool section_is_allowed(const char *name) {
-        if (strncmp(name, ".rel", 4) == 0 && name[4] != 'a')
-                name += 4;
-        if (strncmp(name, ".debug_", 7) == 0)
-                return true;
-        for (size_t i = 0; i < ELEMENTSOF(allowed_sections); i++)
-                if (strcmp(name, allowed_sections[i]) == 0)
-                        return true;
-        return false;
-}
-
-typedef struct Elf {
-        const uint8_t *data;
-        size_t size;
-        const Elf64_Shdr *sections;
-        size_t n;
-        const char *names;
-        size_t names_size;
-} Elf;
-
-static bool lies_within(const Elf *elf, const Elf64_Shdr *section) {
-        return section->sh_offset <= elf->size && section->sh_size <= elf->size - section->sh_offset;
-}
-
-static int elf_read(const void *data, size_t size, Elf *ret) {
-        const Elf64_Ehdr *header = data;
-        Elf elf = {.data = data, .size = size};
-
-        if (size < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64 ||
-            header->e_machine != EM_BPF || header->e_shentsize != sizeof *elf.sections || header->e_shoff > size || header->e_shoff % 8 != 0 ||
-            header->e_shnum > (size - header->e_shoff) / sizeof *elf.sections || header->e_shstrndx >= header->e_shnum)
-                return -EBADMSG;
-        elf.sections = (const void *) ((const uint8_t *) data + header->e_shoff);
-        elf.n = header->e_shnum;
-        if (!lies_within(&elf, &elf.sections[header->e_shstrndx]))
-                return -EBADMSG;
-        elf.names = (const char *) data + elf.sections[header->e_shstrndx].sh_offset;
-        elf.names_size = elf.sections[header->e_shstrndx].sh_size;
-        *ret = elf;
-        return 0;
-}
-
-/* What stands under the name: for struct_ops programs the kernel's verifier comes later, or not at all. */
-static int vet_content(const Elf *elf, const Elf64_Shdr *section, const char *name, Report *report) {
-        const void *data = elf->data + section->sh_offset;
-
-        if (section->sh_type == SHT_PROGBITS && (strncmp(name, "struct_ops/", 11) == 0 || strcmp(name, ".text") == 0))
-                return vet_ops_section(name, data, section->sh_size, report);
-        if (section->sh_type == SHT_SYMTAB) {
-                if (section->sh_link >= elf->n || !lies_within(elf, &elf->sections[section->sh_link]) || section->sh_offset % 8 != 0)
-                        return report_fail(report, "format", "its symbols reach out of the file");
-                const Elf64_Shdr *names = &elf->sections[section->sh_link];
-                return vet_ops_symbols(data, section->sh_size / sizeof(Elf64_Sym), (const char *) elf->data + names->sh_offset, names->sh_size,
-                                       report);
-        }
-        return 0;
-}
-
-static int vet_sections(const void *data, size_t size, Report *report) {
-        const char *licence = NULL;
-        size_t n_licence = 0;
-        Elf elf;
-        int r;
-
-        if (elf_read(data, size, &elf) < 0)
-                return report_fail(report, "format", "it is no ELF object for BPF");
-        for (size_t i = 0; i < elf.n; i++) {
-                const Elf64_Shdr *section = &elf.sections[i];
-                if (section->sh_name >= elf.names_size || !memchr(elf.names + section->sh_name, 0, elf.names_size - section->sh_name) ||
-                    (section->sh_type != SHT_NOBITS && !lies_within(&elf, section)))
-                        return report_fail(report, "format", "section %zu reaches out of the file", i);
-                const char *name = elf.names + section->sh_name;
-                if (!section_is_allowed(name))
-                        return report_fail(report, "sections", "section %s is not for a mapping program", name);
-                r = vet_content(&elf, section, name, report);
-                if (r < 0)
-                        return r;
-                if (strcmp(name, "license") == 0) {
-                        licence = (const char *) elf.data + section->sh_offset;
-                        n_licence = section->sh_size;
-                }
-        }
-        report_pass(report, "sections", "%zu, all of them allowed", elf.n);
-        if (!licence || n_licence < 4 || strncmp(licence, "GPL", 3) != 0)
-                return report_fail(report, "licence", "it is not GPL, as the kernel wants it");
-        report_pass(report, "licence", "%.*s", (int) strnlen(licence, n_licence), licence);
-        return 0;
-}
+#define FOLLOWED_MAX 200000U /* instructions, by the verifier, which takes microseconds for each */
+#define FORM_STRUCT "fuse_iomap_bpf_ops"
 
 /* ---- maps and programs ---------------------------------------------------------------------------------------------- */
 
-static int vet_map(const struct bpf_map *map, uint64_t *memory, Report *report) {
+static int vet_map(const struct bpf_map *map, Report *report) {
         const char *name = bpf_map__name(map);
-        uint32_t value = bpf_map__value_size(map);
+        const uint32_t value = bpf_map__value_size(map), flags = bpf_map__map_flags(map);
 
-        if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
-                return 0;
         if (bpf_map__type(map) != BPF_MAP_TYPE_ARRAY)
                 return report_fail(report, "maps", "table %s is no array", name);
-        if (bpf_map__is_internal(map) ? !strstr(name, ".rodata") : !(bpf_map__map_flags(map) & BPF_F_MMAPABLE))
+        if (bpf_map__is_internal(map) ? !strstr(name, ".rodata") : !(flags & BPF_F_MMAPABLE))
                 return report_fail(report, "maps", "table %s is not one that the server can have in its memory", name);
-        if (bpf_map__map_flags(map) & ~(uint32_t) (BPF_F_MMAPABLE | BPF_F_RDONLY_PROG))
-                return report_fail(report, "maps", "table %s has flags 0x%x", name, bpf_map__map_flags(map));
+        if (flags & ~(uint32_t) (BPF_F_MMAPABLE | (bpf_map__is_internal(map) ? BPF_F_RDONLY_PROG : 0)) || bpf_map__map_extra(map) != 0)
+                return report_fail(report, "maps", "table %s has flags 0x%x, 0x%llx", name, flags, (unsigned long long) bpf_map__map_extra(map));
         if (bpf_map__key_size(map) != 4 || value == 0 || value > VALUE_MAX || bpf_map__max_entries(map) == 0)
                 return report_fail(report, "maps", "table %s has entries of %u bytes, %u of them", name, value, bpf_map__max_entries(map));
         if (bpf_map__pin_path(map))
                 return report_fail(report, "maps", "table %s wants to be pinned", name);
-        *memory += (uint64_t) ALIGN_TO(value, 8U) * bpf_map__max_entries(map);
+        return 0;
+}
+
+static int vet_maps(const struct bpf_object *object, uint64_t max_memory, uint64_t *ret_memory, Report *report) {
+        uint64_t memory = 0;
+        struct bpf_map *map;
+        unsigned n = 0;
+
+        bpf_object__for_each_map(map, object) {
+                int r = vet_map(map, report);
+                if (r < 0)
+                        return r;
+                memory += (uint64_t) ALIGN_TO(bpf_map__value_size(map), 8U) * bpf_map__max_entries(map);
+                n++;
+        }
+        if (n > LOAD_TABLES_MAX)
+                return report_fail(report, "maps", "%u tables, %d are allowed; constants (.rodata) are one", n, LOAD_TABLES_MAX);
+        if (memory > max_memory)
+                return report_fail(report, "memory", "its tables take %llu bytes, %llu are allowed", (unsigned long long) memory,
+                                   (unsigned long long) max_memory);
+        *ret_memory = memory;
+        report_pass(report, "maps", "arrays of %llu bytes together", (unsigned long long) memory);
         return 0;
 }
 
@@ -137,35 +62,21 @@ static bool ends_with(const char *text, const char *end) {
         return a > b && strcmp(text + a - b, end) == 0;
 }
 
-int vet_object(const void *elf, size_t size, Loaded *loaded, uint64_t max_memory, uint64_t *ret_memory, Report *report) {
+static int vet_programs(const struct bpf_object *object, Report *report) {
         unsigned n_run = 0, n_fill = 0, n = 0;
         struct bpf_program *program;
-        uint64_t memory = 0;
-        struct bpf_map *map;
-        int r;
 
-        bpf_object__for_each_map(map, loaded->object) {
-                r = vet_map(map, &memory, report);
-                if (r < 0)
-                        return r;
-        }
-        if (memory > max_memory)
-                return report_fail(report, "memory", "its tables take %llu bytes, %llu are allowed", (unsigned long long) memory,
-                                   (unsigned long long) max_memory);
-        *ret_memory = memory;
-        report_pass(report, "maps", "arrays of %llu bytes together", (unsigned long long) memory);
-        bpf_object__for_each_program(program, loaded->object) {
+        bpf_object__for_each_program(program, object) {
                 const char *name = bpf_program__name(program);
                 if (bpf_program__insn_cnt(program) > VET_INSTRUCTIONS_MAX)
                         return report_fail(report, "size", "%s has %zu instructions, %u are allowed", name, bpf_program__insn_cnt(program),
                                            VET_INSTRUCTIONS_MAX);
-                if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL) {
-                        n_run += ends_with(name, "_run");
-                        n_fill += ends_with(name, "_fill");
-                        if (!ends_with(name, "_run") && !ends_with(name, "_fill"))
-                                return report_fail(report, "programs", "%s is neither the program nor its sample", name);
-                } else if (bpf_program__type(program) != BPF_PROG_TYPE_STRUCT_OPS)
+                if (bpf_program__type(program) != BPF_PROG_TYPE_SYSCALL)
                         return report_fail(report, "programs", "%s is of another type", name);
+                n_run += ends_with(name, "_run");
+                n_fill += ends_with(name, "_fill");
+                if (!ends_with(name, "_run") && !ends_with(name, "_fill"))
+                        return report_fail(report, "programs", "%s is neither the program nor its sample", name);
                 if (++n > PROGRAMS_MAX)
                         return report_fail(report, "programs", "there are more than %u", PROGRAMS_MAX);
         }
@@ -177,67 +88,60 @@ int vet_object(const void *elf, size_t size, Loaded *loaded, uint64_t max_memory
         return 0;
 }
 
-/* ---- helpers -------------------------------------------------------------------------------------------------------- */
+/* Of the variables in one section: structs of no type but ours, which the kernel knows by that name alone, and one for each form, which is known
+ * by the end of its name. */
+static int vet_variables(const struct btf *btf, const struct btf_type *section, Report *report) {
+        const struct btf_var_secinfo *variables = btf_var_secinfos(section);
 
-/* What a mapping program needs. No reading of kernel memory, no system calls from BPF, no printing, no time to tell by; and no loops by
- * helper, which nested run for days where nothing can end them. The verifier follows plain loops to their end, so those are short. */
-static const struct {
-        uint32_t id;
-        const char *name;
-} helpers[] = {
-        {BPF_FUNC_map_lookup_elem, "map_lookup_elem"},
-};
+        for (int i = 0; i < btf_vlen(section); i++) {
+                const char *name = btf__name_by_offset(btf, btf__type_by_id(btf, variables[i].type)->name_off);
+                int id = btf__resolve_type(btf, variables[i].type);
+                const struct btf_type *type = id > 0 ? btf__type_by_id(btf, (__u32) id) : NULL;
+                if (!type || !btf_is_struct(type) || strcmp(btf__name_by_offset(btf, type->name_off), FORM_STRUCT) != 0)
+                        return report_fail(report, "struct_ops", "%s is no struct " FORM_STRUCT, name);
+                for (int k = 0; k < i; k++) {
+                        const char *other = btf__name_by_offset(btf, btf__type_by_id(btf, variables[k].type)->name_off);
+                        if (strrchr(name, '_') && ends_with(other, strrchr(name, '_')))
+                                return report_fail(report, "struct_ops", "%s and %s are for the same kernels", other, name);
+                }
+        }
+        return 0;
+}
 
-static bool helper_is_allowed(uint32_t id) {
-        for (size_t i = 0; i < ELEMENTSOF(helpers); i++)
-                if (helpers[i].id == id)
+static int vet_forms(const struct btf *btf, Report *report) {
+        int r = 0;
+
+        for (__u32 id = 1; btf && id < btf__type_cnt(btf) && r >= 0; id++) {
+                const struct btf_type *type = btf__type_by_id(btf, id);
+                if (btf_is_datasec(type) && strstr(btf__name_by_offset(btf, type->name_off), "struct_ops"))
+                        r = vet_variables(btf, type, report);
+        }
+        return r;
+}
+
+int vet_object(const Loaded *tables, uint64_t max_memory, uint64_t *ret_memory, Report *report) {
+        int r;
+
+        r = vet_forms(bpf_object__btf(tables->object), report);
+        if (r >= 0)
+                r = vet_maps(tables->object, max_memory, ret_memory, report);
+        return r < 0 ? r : vet_programs(tables->object, report);
+}
+
+/* ---- loading -------------------------------------------------------------------------------------------------------- */
+
+/* What is behind the verifier's last words. */
+static bool is_no_reason(const char *line) {
+        static const char *const begins[] = {"processed ", "verification time ", "stack depth ", "cur state:", "old state:"};
+
+        for (size_t i = 0; i < ELEMENTSOF(begins); i++)
+                if (strncmp(line, begins[i], strlen(begins[i])) == 0)
                         return true;
         return false;
 }
 
-int vet_instruction(const char *name, const struct bpf_insn *insn, Report *report) {
-        if (insn->code == JUMP_UNTIL_TIRED)
-                return report_fail(report, "helpers", "%s loops until the kernel has enough of it", name);
-        if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == 0 && !helper_is_allowed((uint32_t) insn->imm))
-                return report_fail(report, "helpers", "%s calls helper %d, which is not allowed", name, insn->imm);
-        return 0;
-}
-
-static int vet_instructions(const struct bpf_program *program, Report *report) {
-        const struct bpf_insn *insns = bpf_program__insns(program);
-
-        if (bpf_program__insn_cnt(program) > VET_INSTRUCTIONS_MAX) /* with the functions that it calls, which are known only now */
-                return report_fail(report, "size", "%s has %zu instructions, %u are allowed", bpf_program__name(program),
-                                   bpf_program__insn_cnt(program), VET_INSTRUCTIONS_MAX);
-        for (size_t i = 0; i < bpf_program__insn_cnt(program); i++) {
-                int r = vet_instruction(bpf_program__name(program), &insns[i], report);
-                if (r < 0)
-                        return r;
-                if (insns[i].code == (BPF_JMP | BPF_CALL) && insns[i].src_reg != 0 && insns[i].src_reg != BPF_PSEUDO_CALL)
-                        return report_fail(report, "helpers", "%s calls a function of the kernel", bpf_program__name(program));
-        }
-        return 0;
-}
-
-int vet_helpers(Loaded *loaded, Report *report) {
-        struct bpf_program *program;
-        int r;
-
-        bpf_object__for_each_program(program, loaded->object) {
-                if (bpf_program__type(program) != BPF_PROG_TYPE_SYSCALL)
-                        continue;
-                r = vet_instructions(program, report);
-                if (r < 0)
-                        return r;
-        }
-        report_pass(report, "helpers", "none but those allowed");
-        return 0;
-}
-
-/* ---- all of it ------------------------------------------------------------------------------------------------------ */
-
-/* The last line that says something. */
-static void last_words(char *log, const char **ret) {
+/* The last line that says something; NULL: nothing was said. */
+static const char *last_words(char *log) {
         char *line = NULL, *end = log + strlen(log);
 
         while (end > log) {
@@ -245,44 +149,135 @@ static void last_words(char *log, const char **ret) {
                         *--end = 0;
                 line = strrchr(log, '\n');
                 line = line ? line + 1 : log;
-                if (strncmp(line, "processed ", 10) != 0)
+                if (!is_no_reason(line))
                         break;
                 end = line;
         }
-        *ret = line && *line ? line : "no reason given";
+        return line && *line ? line : NULL;
 }
 
-static int vet_load(Loaded *loaded, Report *report) {
+/* Where the verifier has said nothing, it may not have been asked. */
+static bool is_ours(int error) {
+        return error == -EPERM || error == -ENOMEM || error == -EAGAIN || error == -EINTR || error == -EMFILE || error == -ENFILE;
+}
+
+static int ask_kernel(Loaded *loaded, const char *rule, const char *what, bool *ret_trusted, Report *report) {
         _cleanup_free_ char *log = calloc(1, LOG_SIZE);
         const char *words;
         int r;
 
         if (!log)
                 return -ENOMEM;
-        r = load_load(loaded, log, LOG_SIZE);
-        if (r < 0) {
-                last_words(log, &words);
-                return report_fail(report, "verifier", "%s: %s", strerror(-r), words);
-        }
+        r = privilege_load(loaded, log, LOG_SIZE, ret_trusted);
+        if (r >= 0)
+                return 0;
+        words = last_words(log);
+        if (!words && r == -EPERM)
+                return report_cannot(report, -EACCES, "loading it takes CAP_BPF and CAP_PERFMON");
+        if (!words && is_ours(r))
+                return r;
+        return report_fail(report, rule, "%s%s", what, words ? words : strerror(-r)); /* beside words the error may be that of their number */
+}
+
+/* 0: not known, before Linux 5.16. */
+static uint32_t n_followed(int program_fd) {
+        struct bpf_prog_info info = {0};
+        union bpf_attr attr = {.info = {.bpf_fd = (uint32_t) program_fd, .info_len = sizeof info, .info = (uintptr_t) &info}};
+
+        return syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof attr.info) < 0 ? 0 : info.verified_insns;
+}
+
+static int vet_loaded(const struct bpf_program *program, const CodeRules *rules, bool watch_addresses, Report *report) {
+        const char *name = bpf_program__name(program);
+        int r;
+
+        if (n_followed(bpf_program__fd(program)) > FOLLOWED_MAX)
+                return report_fail(report, "size", "%s has the verifier follow %u instructions, %u are allowed", name,
+                                   n_followed(bpf_program__fd(program)), FOLLOWED_MAX);
+        r = vet_code(name, bpf_program__insns(program), bpf_program__insn_cnt(program), rules, report);
+        return r < 0 || !watch_addresses ? r : vet_flow(name, bpf_program__insns(program), bpf_program__insn_cnt(program), report);
+}
+
+int vet_load(Loaded *loaded, int node_function, Report *report) {
+        const CodeRules rules = {.loaded = true, .bounded = loaded->part == LOAD_FORM, .node_function = node_function};
+        struct bpf_program *program;
+        bool trusted = false;
+        int r;
+
+        r = ask_kernel(loaded, loaded->part == LOAD_TABLES ? "maps" : "verifier", "", &trusted, report);
+        bpf_object__for_each_program(program, loaded->object)
+                if (r >= 0 && bpf_program__autoload(program))
+                        r = vet_loaded(program, &rules, trusted && loaded->part == LOAD_RUN, report);
+        return r;
+}
+
+int vet_load_part(const void *elf, size_t size, LoadPart part, const Loaded *tables, Loaded *ret, Report *report) {
+        int r;
+
+        r = load_open(elf, size, part, VARIANT_NONE, ret);
+        if (r >= 0)
+                r = load_share_tables(ret, tables);
+        return r < 0 ? r : vet_load(ret, 0, report);
+}
+
+/* What it writes to a table would be the state of later answers; and it is the server's memory. */
+int vet_reads_only(const void *elf, size_t size, LoadPart part, Variant variant, Report *report) {
+        _cleanup_(load_done) Loaded trial = LOADED_NULL;
+        int r;
+
+        r = load_open(elf, size, part, variant, &trial);
+        if (r >= 0)
+                r = load_protect_tables(&trial);
+        return r < 0 ? r : ask_kernel(&trial, "tables", "they are for the server alone to write to: ", NULL, report);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------------------------ */
+
+static int vet_parts(const void *elf, size_t size, Loaded *tables, Loaded *run, Loaded *sample, Report *report) {
+        int r;
+
+        r = vet_load(tables, 0, report);
+        if (r >= 0)
+                r = vet_load_part(elf, size, LOAD_RUN, tables, run, report);
+        if (r >= 0)
+                r = vet_load_part(elf, size, LOAD_SAMPLE, tables, sample, report);
+        if (r < 0)
+                return r;
         report_pass(report, "verifier", "the kernel has loaded it");
+        r = vet_reads_only(elf, size, LOAD_RUN, VARIANT_NONE, report);
+        if (r < 0)
+                return r;
+        report_pass(report, "tables", "it writes to none");
+        report_pass(report, "helpers", "none but those allowed");
         return 0;
 }
 
-int vet_all(const void *elf, size_t size, const VetDevices *devices, uint64_t max_memory, Report *report) {
-        _cleanup_(load_done) Loaded loaded = {.run_fd = -1, .fill_fd = -1, .ops_fd = -1};
+int vet_all(const void *elf, size_t size, const VetDevices *devices, uint64_t max_memory, uint32_t seed, Report *report) {
+        _cleanup_(load_done) Loaded tables = LOADED_NULL, run = LOADED_NULL, sample = LOADED_NULL;
         uint64_t memory;
         int r;
 
-        r = vet_sections(elf, size, report);
+        r = vet_file(elf, size, report);
         if (r < 0)
                 return r;
-        r = load_open(elf, size, VARIANT_NONE, &loaded);
+        r = load_open(elf, size, LOAD_TABLES, VARIANT_NONE, &tables);
         if (r < 0)
-                return report_fail(report, "format", "libbpf cannot read it: %s", strerror(-r));
-        r = vet_object(elf, size, &loaded, max_memory, &memory, report);
+                return r == -ENOMEM ? r : report_fail(report, "format", "libbpf cannot read it: %s", strerror(-r));
+        r = vet_object(&tables, max_memory, &memory, report);
         if (r >= 0)
-                r = vet_load(&loaded, report);
+                r = vet_parts(elf, size, &tables, &run, &sample, report);
+        return r < 0 ? r : vet_conformance(&tables, &run, &sample, devices, seed, report);
+}
+
+int vet_form(const void *elf, size_t size, Variant variant, int node_function, const Loaded *tables, Loaded *ret, Report *report) {
+        int r;
+
+        r = vet_reads_only(elf, size, LOAD_FORM, variant, report);
         if (r >= 0)
-                r = vet_helpers(&loaded, report);
-        return r < 0 ? r : vet_conformance(&loaded, devices, report);
+                r = load_open(elf, size, LOAD_FORM, variant, ret);
+        if (r >= 0)
+                r = load_share_tables(ret, tables);
+        if (r >= 0)
+                r = vet_load(ret, node_function, report);
+        return r < 0 ? r : load_finish_ops(ret);
 }

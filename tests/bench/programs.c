@@ -18,6 +18,7 @@
 #include "load.h"
 #include "map/cache.h"
 #include "program/extents.h"
+#include "program/privilege.h"
 
 #define BLOCK 4096ULL
 #define N_POSITIONS 16384U
@@ -123,7 +124,7 @@ static void print_row(const char *file, uint32_t n, const LearnedModel *model, S
 
 /* ---- programs ------------------------------------------------------------------------------------------------------- */
 
-static void load(const char *name, uint32_t n_extents, uint32_t n_segments, Loaded *ret) {
+static void open_part(const char *name, LoadPart part, Loaded *ret) {
         _cleanup_free_ char *path = NULL, *elf = malloc(1 << 20);
         FILE *f = asprintf(&path, "%s/%s.bpf.o", bench.objects, name) < 0 ? NULL : fopen(path, "re");
         size_t size;
@@ -132,9 +133,16 @@ static void load(const char *name, uint32_t n_extents, uint32_t n_segments, Load
                 fail("cannot read an object");
         size = fread(elf, 1, 1 << 20, f);
         fclose(f);
-        if (load_open(elf, size, VARIANT_NONE, ret) < 0 || load_set_entries(ret, "files", 3) < 0 ||
-            (n_extents > 0 && load_set_entries(ret, "extents", n_extents) < 0) ||
-            (n_segments > 0 && load_set_entries(ret, "segments", n_segments) < 0) || load_load(ret, NULL, 0) < 0 || load_map_tables(ret) < 0)
+        if (load_open(elf, size, part, VARIANT_NONE, ret) < 0)
+                fail("cannot read a program");
+}
+
+/* As for a server: with the rights that it is loaded with there, on which what the kernel makes of it depends. */
+static void load(const char *name, uint32_t n_extents, uint32_t n_segments, Loaded *ret) {
+        open_part(name, LOAD_RUN, ret);
+        if (load_set_entries(ret, "files", 3) < 0 || (n_extents > 0 && load_set_entries(ret, "extents", n_extents) < 0) ||
+            (n_segments > 0 && load_set_entries(ret, "segments", n_segments) < 0) || privilege_load(ret, NULL, 0, NULL) < 0 ||
+            load_map_tables(ret) < 0)
                 fail("cannot load a program");
         for (uint64_t i = 1; i <= FUSED_PROGRAM_DEVICES_MAX; i++)
                 ((uint64_t *) load_table(ret, "devices")->data)[i] = i;
@@ -151,13 +159,19 @@ static int load_empty(void) {
         return fd;
 }
 
-static void fill_sample(const Loaded *loaded, uint64_t *positions) {
+static void fill_sample(const char *name, const Loaded *loaded, uint64_t *positions) {
+        Loaded sample;
         struct fused_sample_call call = {.nodeid = 1, .seed = 5, .n_devices = 4, .block_size = BLOCK,
                                          .device_size = {DEVICE_SIZE, DEVICE_SIZE, DEVICE_SIZE, DEVICE_SIZE}};
-        union bpf_attr attr = {.test = {.prog_fd = (uint32_t) loaded->fill_fd, .ctx_in = (uintptr_t) &call, .ctx_size_in = sizeof call}};
+        union bpf_attr attr = {.test = {.ctx_in = (uintptr_t) &call, .ctx_size_in = sizeof call}};
 
+        open_part(name, LOAD_SAMPLE, &sample);
+        if (load_share_tables(&sample, loaded) < 0 || privilege_load(&sample, NULL, 0, NULL) < 0)
+                fail("cannot load a sample");
+        attr.test.prog_fd = (uint32_t) sample.fd;
         if (syscall(SYS_bpf, BPF_PROG_TEST_RUN, &attr, sizeof attr.test) < 0 || call.file_size == 0)
                 fail("no sample");
+        load_done(&sample);
         for (unsigned i = 0; i < N_POSITIONS; i++)
                 positions[i] = rnd() % call.file_size;
 }
@@ -170,8 +184,8 @@ static void bench_floor(void) {
                 _cleanup_fd_ int empty = load_empty();
                 Loaded loaded;
                 load(names[i], 0, 0, &loaded);
-                Side sides[] = {{"getppid", -EBADF}, {"empty", empty}, {names[i], loaded.run_fd}};
-                fill_sample(&loaded, positions);
+                Side sides[] = {{"getppid", -EBADF}, {"empty", empty}, {names[i], loaded.fd}};
+                fill_sample(names[i], &loaded, positions);
                 measure(sides, ELEMENTSOF(sides), 1, positions);
                 print_row(names[i], 1, &(LearnedModel){0}, sides, ELEMENTSOF(sides));
                 load_done(&loaded);
@@ -240,8 +254,8 @@ static void pick(const Side *sides, size_t n_sides, const struct extents_extent 
 }
 
 static void put(Loaded *loaded, const struct extents_extent *extents, uint32_t n, uint64_t length, ExtentTables **ret) {
-        LoadedTable *files = load_table(loaded, "files"), *segments = load_table(loaded, "segments");
-        LoadedTable *table = load_table(loaded, "extents");
+        const LoadedTable *files = load_table(loaded, "files"), *segments = load_table(loaded, "segments");
+        const LoadedTable *table = load_table(loaded, "extents");
 
         if (extent_tables_new(files->data, files->n_entries, table->data, table->n_entries, segments ? segments->data : NULL,
                               segments ? segments->n_entries : 0, ret) < 0 || extent_tables_put(*ret, 1, length, extents, n) < 0)
@@ -271,7 +285,7 @@ static void bench_file(Kind kind, uint32_t n) {
         model.n = file->nodeid == 1 ? file->n_segments : 0;
         for (uint32_t i = 0; i < model.n; i++)
                 model.error = MAX_OF(model.error, ((struct learned_segment *) load_table(&learned, "segments")->data)[file->segment + i].error);
-        Side sides[] = {{"extents", plain.run_fd}, {"learned", learned.run_fd}, {"empty", empty}, {"cache", -EBADF, fill_cache(pool, extents, n)}};
+        Side sides[] = {{"extents", plain.fd}, {"learned", learned.fd}, {"empty", empty}, {"cache", -EBADF, fill_cache(pool, extents, n)}};
         pick(sides, 2, extents, n, positions);
         pick(&sides[3], 1, extents, n, positions);
         measure(sides, ELEMENTSOF(sides), 1, positions);

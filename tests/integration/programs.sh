@@ -57,6 +57,7 @@ cmp "$T/mnt/data" "$T/image" || fail "what was written is not in the image"
 fusectl status "$id" | grep -q 'one-file: poked' || fail "it has not tried"
 ! fusectl status "$id" | grep 'one-file: bpf command' || fail "bpf(2) lets it do more"
 [ "$(ls_programs | wc -l)" -gt "$before" ] || fail "there is no program to see"
+! python3 "$TOP/tests/lib/bpf-programs.py" | grep -x linear_fill || fail "the sample is loaded for the server, which could write to its tables by it"
 fusectl umount "$T/mnt"
 wait_for "the end of all programs" 5 no_programs
 
@@ -95,12 +96,61 @@ fusectl umount "$T/mnt"
 say "fusectl shows them, and makes the same checks"
 fusectl program list | grep -q '^stripe .*digest' || fail "$(fusectl program list)"
 assert_equal "$(fusectl --json program show signed | json "d['signature']")" "$T/objects/signed.sig"
-assert_equal "$(fusectl --json program show linear | json "d['types']")" one-file
+assert_equal "$(fusectl --json program show linear | json "d['types']")" "['one-file']"
+assert_equal "$(fusectl --json program list | json "[p['types'] for p in d if p['name'] == 'missing']")" "[['one-file']]"
+fusectl program show linear | grep -Eq '^ *types: *one-file$' || fail "$(fusectl program show linear)"
 ! fusectl program show nothing 2>/dev/null || fail "it shows what is not there"
 fusectl program verify "$objects/stripe.bpf.o" --device 64M --device 32M | grep -q '^accepted' || fail "a good one is refused"
 printf 'no object' >"$T/junk"
 ! fusectl program verify "$T/junk" >"$T/out" || fail "junk is accepted"
 grep -q 'FAIL *format' "$T/out" || fail "$(cat "$T/out")"
+
+say "what cannot be tried is not accepted, nor refused"
+verify() { status=0; "$@" >"$T/out" 2>"$T/err" || status=$?; } # into out, err and status
+untried() { # REASON FILE [COMMAND...]: as text and in JSON
+        local reason=$1 file=$2
+        shift 2
+        verify "$@" "$STAGE/bin/fusectl" program verify "$file"
+        assert_equal "$status" 1 "the status for $file"
+        assert_equal "$(cat "$T/err")" "fusectl program: $file could not be tried: $reason"
+        ! grep -Eq 'accepted|refused|FAIL' "$T/out" || fail "$(cat "$T/out")"
+        verify "$@" "$STAGE/bin/fusectl" --json program verify "$file"
+        assert_equal "$status" 1 "the status for $file"
+        assert_equal "$(json "(d['accepted'], d['error'])" <"$T/out")" "(False, '$reason')"
+}
+untried "Is a directory" /etc
+untried "No such file or directory" "$T/nothing"
+untried "loading it takes CAP_BPF and CAP_PERFMON" "$objects/linear.bpf.o" as_user $ALICE
+verify "$STAGE/bin/fusectl" --json program verify "$T/junk"
+assert_equal "$status" 3 "the status of what is refused"
+assert_equal "$(json "(d['accepted'], 'error' in d, d['checks'][-1]['passed'])" <"$T/out")" "(False, False, False)"
+verify "$STAGE/bin/fusectl" --json program verify "$objects/linear.bpf.o"
+assert_equal "$status" 0 "the status of what is accepted"
+assert_equal "$(json "(d['accepted'], 'error' in d)" <"$T/out")" "(True, False)"
+
+say "a wrong word is named"
+wrong() { # WORDS... = WHAT IS SAID
+        local words=()
+        while [ "$1" != = ]; do words+=("$1"); shift; done
+        verify "$STAGE/bin/fusectl" program verify "${words[@]}"
+        assert_equal "$status" 2 "the status of ${words[*]}"
+        grep -Fq -- "fusectl program: $2" "$T/err" || fail "${words[*]}: $(cat "$T/err")"
+}
+wrong --device 64X "$T/junk" = "--device 64X: a number of bytes is wanted"
+wrong --device 0 "$T/junk" = "--device 0: a number of bytes is wanted"
+wrong --device 16777216T "$T/junk" = "--device 16777216T: that is more than there can be"
+wrong --device 99999999999T "$T/junk" = "--device 99999999999T: that is more than there can be"
+wrong --memory -1 "$T/junk" = "--memory -1: a number of bytes is wanted"
+wrong --block 100 "$T/junk" = "--block 100: a power of two from 512 to 64K is wanted"
+wrong --seed x "$T/junk" = "--seed x: a number is wanted"
+wrong --name x "$T/junk" = "unrecognized option '--name'"
+wrong --device 64M = "which file?"
+wrong "$T/junk" "$T/junk" = "one file at a time"
+verify "$STAGE/bin/fusectl" program verify --help
+assert_equal "$status" 0 "the status of --help"
+for word in device block memory sha256 seed json; do grep -q -- "--$word" "$T/out" || fail "--$word is not in the help"; done
+verify "$STAGE/bin/fusectl" program verify --device 8388607T "$objects/linear.bpf.o"
+assert_equal "$status" 0 "the status with the largest device"
 
 say "signed instead of listed by digest"
 id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=signed)

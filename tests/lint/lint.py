@@ -21,7 +21,7 @@ LAYERS = {  # folder: folders whose headers it may include ("." is what it owns 
 ROOT_INCLUDES = {"config.h", "policy-config.h", "libfused.h", "fused-server.h", "fused-map.h", "fused-mapping.h", "fuse_service.h", "fused-program.h", "load.h",
                  "variant.h", "halves.h"}
 PRIVILEGED_CALLS = r"\b(cap_set_proc|fsopen|fsmount|move_mount|mount_setattr|open_tree|pivot_root|setns|chroot|cap_drop_bound)\s*\("
-MAY_BE_PRIVILEGED = ("fused/broker/", "fused/launcher/", "fused/agent/", "tests/", "client/doctor", "client/mount-fused.c", "bpf/", "kernel/")
+MAY_BE_PRIVILEGED = ("fused/broker/", "fused/launcher/", "fused/agent/", "fused/program/privilege.c", "tests/", "client/doctor", "client/mount-fused.c", "bpf/", "kernel/")
 
 
 def is_c(path):

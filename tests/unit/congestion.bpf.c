@@ -31,6 +31,21 @@ SEC("syscall") int test_fill(void *context) {
         return 0;
 }
 
+#ifdef CALLS /* a function of the kernel's, and a member of one of its structs */
+struct sock {}; /* one that is only declared is another type to libbpf */
+struct tcp_sock {
+        __u32 snd_cwnd;
+} __attribute__((preserve_access_index));
+extern __u32 tcp_reno_ssthresh(struct sock *sock) SEC(".ksyms");
+
+SEC("struct_ops/ssthresh") __u32 ssthresh_b5(__u64 *arguments) {
+        return tcp_reno_ssthresh((struct sock *) arguments[0]);
+}
+
+SEC("struct_ops/cong_avoid") void cong_avoid_b5(__u64 *arguments) {
+        ((struct tcp_sock *) arguments[0])->snd_cwnd = 10;
+}
+#else
 SEC("struct_ops/ssthresh") __u32 ssthresh_b5(__u64 *arguments) {
         __u32 key = 0;
         __u64 *value = bpf_map_lookup_elem(&devices, &key);
@@ -39,6 +54,7 @@ SEC("struct_ops/ssthresh") __u32 ssthresh_b5(__u64 *arguments) {
 }
 
 SEC("struct_ops/cong_avoid") void cong_avoid_b5(__u64 *arguments) {}
+#endif
 
 SEC("struct_ops/undo_cwnd") __u32 undo_cwnd_b5(__u64 *arguments) {
         return 2;

@@ -43,8 +43,8 @@ static void try(Variant variant) {
         assert_int_equal(iomap_btf_write(variant, path), 0);
         assert_int_equal(mount(path, KERNEL_BTF, NULL, MS_BIND, NULL), 0);
         words[0] = 0;
-        assert_string_equal(variant_to_string(variant_of_kernel()), variant_to_string(variant));
-        assert_int_equal(load_open(elf, elf_size, variant, &loaded), 0);
+        assert_string_equal(variant_to_string(variant_of_kernel(NULL)), variant_to_string(variant));
+        assert_int_equal(load_open(elf, elf_size, LOAD_FORM, variant, &loaded), 0);
         r = load_load(&loaded, NULL, 0);
         (void) snprintf(asked_for, sizeof asked_for, "_ops_%s': failed to create: ", variant_form(variant));
         bool asked = strstr(words, asked_for) != NULL;
@@ -68,8 +68,8 @@ static void test_no_type(void **state) {
         Loaded loaded;
 
         words[0] = 0;
-        assert_int_equal(variant_of_kernel(), VARIANT_NONE);
-        assert_int_equal(load_open(elf, elf_size, VARIANT_B5, &loaded), 0);
+        assert_int_equal(variant_of_kernel(NULL), VARIANT_NONE);
+        assert_int_equal(load_open(elf, elf_size, LOAD_FORM, VARIANT_B5, &loaded), 0);
         assert_true(load_load(&loaded, NULL, 0) < 0);
         assert_null(strstr(words, "failed to create: "));
         load_done(&loaded);

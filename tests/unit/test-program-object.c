@@ -30,7 +30,7 @@
 #define DEVICES 3
 #define BLOCK 4096U
 
-static Loaded loaded;
+static Loaded loaded, sample;
 static uint8_t *elf;
 static size_t elf_size;
 
@@ -52,7 +52,7 @@ static void *slurp(const char *path, size_t *ret_size) {
 /* The native program's tables are those of the loaded one. */
 #define BIND(table)                                             \
         do {                                                    \
-                LoadedTable *_t = load_table(&loaded, #table);  \
+                const LoadedTable *_t = load_table(&loaded, #table);  \
                 assert_non_null(_t);                            \
                 assert_int_equal(_t->entry_size, sizeof *(table).data); \
                 (table).data = _t->data;                        \
@@ -70,7 +70,7 @@ static int count_warnings(enum libbpf_print_level level, const char *format, va_
 
 static int load(void **state) {
         static char log[1 << 16];
-        int r = load_open(elf, elf_size, VARIANT_NONE, &loaded);
+        int r = load_open(elf, elf_size, LOAD_RUN, VARIANT_NONE, &loaded);
 
         assert_int_equal(r, 0);
         assert_int_equal(load_set_entries(&loaded, "no-such-table", 8), -ENOENT);
@@ -81,6 +81,9 @@ static int load(void **state) {
         r = load_load(&loaded, log, sizeof log);
         if (r < 0)
                 fail_msg("%s: %s", strerror(-r), log);
+        assert_int_equal(load_open(elf, elf_size, LOAD_SAMPLE, VARIANT_NONE, &sample), 0);
+        assert_int_equal(load_share_tables(&sample, &loaded), 0);
+        assert_int_equal(load_load(&sample, log, sizeof log), 0);
         assert_int_equal(n_warnings, 0); /* with its types, too */
         assert_int_equal(load_map_tables(&loaded), 0);
         assert_int_equal(load_table(&loaded, "files")->n_entries, 33);
@@ -98,6 +101,7 @@ static int load(void **state) {
 }
 
 static int unload(void **state) {
+        load_done(&sample);
         load_done(&loaded);
         return 0;
 }
@@ -116,7 +120,7 @@ static uint64_t fill(uint64_t nodeid, uint64_t seed) {
                                          .device_size = {1ULL << 26, 3ULL << 24, 1ULL << 27}};
         uint32_t ignored;
 
-        assert_int_equal(run(loaded.fill_fd, &call, sizeof call, &ignored), 0);
+        assert_int_equal(run(sample.fd, &call, sizeof call, &ignored), 0);
         return call.file_size;
 }
 
@@ -126,7 +130,7 @@ static bool same(uint64_t nodeid, uint64_t pos, uint32_t opflags, struct fused_p
         uint32_t returned = 0;
 
         native.verdict = (uint32_t) PROGRAM_BEGIN(&native);
-        if (run(loaded.run_fd, &real, sizeof real, &returned) < 0 || returned != real.verdict || real.verdict != native.verdict)
+        if (run(loaded.fd, &real, sizeof real, &returned) < 0 || returned != real.verdict || real.verdict != native.verdict)
                 return false;
         *ret = real;
         return real.verdict != FUSED_PROGRAM_HANDLED || memcmp(&real, &native, sizeof real) == 0;
@@ -180,7 +184,7 @@ static void test_no_sample(void **state) {
                 for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++) {
                         struct fused_sample_call call = {.nodeid = 5, .seed = 77, .n_devices = counts[c], .block_size = blocks[b],
                                                          .device_size = {512, 512, 512, 512, 512, 512, 512, 512}};
-                        assert_int_equal(run(loaded.fill_fd, &call, sizeof call, &ignored), 0);
+                        assert_int_equal(run(sample.fd, &call, sizeof call, &ignored), 0);
                         assert_int_equal(call.file_size, 0);
                 }
 }
@@ -210,8 +214,8 @@ static void test_context(void **state) {
         uint8_t page[4096] = {0};
         uint32_t ignored;
 
-        assert_true(run(loaded.run_fd, page, sizeof(struct fused_program_call) - 8, &ignored) < 0);
-        assert_int_equal(run(loaded.run_fd, page, sizeof(struct fused_program_call), &ignored), 0);
+        assert_true(run(loaded.fd, page, sizeof(struct fused_program_call) - 8, &ignored) < 0);
+        assert_int_equal(run(loaded.fd, page, sizeof(struct fused_program_call), &ignored), 0);
 }
 
 /* Who has no right but the descriptor: runs the program, and can do nothing else with bpf(2) that would make something. */
@@ -255,7 +259,7 @@ static void test_damaged(void **state) {
 
         assert_non_null(copy);
         for (size_t size = 0; size < sizeof *header; size++)
-                assert_int_equal(load_open(elf, size, VARIANT_NONE, &other), -ENOEXEC);
+                assert_int_equal(load_open(elf, size, LOAD_RUN, VARIANT_NONE, &other), -ENOEXEC);
         for (unsigned i = 0; i < 10; i++) {
                 memcpy(copy, elf, elf_size);
                 Elf64_Shdr *sections = (Elf64_Shdr *) (void *) (copy + header->e_shoff);
@@ -271,7 +275,7 @@ static void test_damaged(void **state) {
                 case 8: sections[header->e_shstrndx].sh_size = UINT64_MAX; break;
                 default: sections[1].sh_name = UINT32_MAX; break;
                 }
-                if (load_open(copy, elf_size, VARIANT_NONE, &other) != -ENOEXEC)
+                if (load_open(copy, elf_size, LOAD_RUN, VARIANT_NONE, &other) != -ENOEXEC)
                         fail_msg("damage %u was not seen", i);
         }
         free(copy);

@@ -42,19 +42,19 @@ static pid_t waiting; /* a worker that waits for ever, whatever comes of its tes
 
 static void run_loader(int fd, bool finish) {
         static const cap_value_t kept[] = {CAP_BPF, CAP_PERFMON};
-        Loaded loaded = {.run_fd = -1, .fill_fd = -1, .ops_fd = -1};
+        Loaded loaded = LOADED_NULL;
         int r;
 
         r = worker_become_nobody(kept, ELEMENTSOF(kept));
         if (r >= 0)
                 r = confine_loader();
         if (r >= 0)
-                r = load_open(elf, elf_size, VARIANT_B5, &loaded);
+                r = load_open(elf, elf_size, LOAD_FORM, VARIANT_B5, &loaded);
         if (r >= 0)
                 r = load_load(&loaded, NULL, 0);
         if (r >= 0 && finish)
                 r = load_finish_ops(&loaded);
-        (void) fd_send(fd, &r, sizeof r, &loaded.ops_fd, r < 0 ? 0 : 1);
+        (void) fd_send(fd, &r, sizeof r, &loaded.fd, r < 0 ? 0 : 1);
         load_done(&loaded);
         _exit(0);
 }
