@@ -6,6 +6,8 @@
 
 #include "program/vet.h"
 
+#define RELOCATIONS_MAX 1024U /* bytes: some 60; the header's forms have one */
+
 /* Everything else that an ELF file may hold is not for a mapping program: other program types, other kinds of data. */
 static const char *const allowed_sections[] = {
         "", ".text", "syscall", "struct_ops/iomap_begin", "struct_ops/iomap_end", "struct_ops/iomap_ioend", ".struct_ops", "license", ".maps",
@@ -88,7 +90,30 @@ static int vet_code_section(const Elf *elf, const Elf64_Shdr *section, const cha
         return vet_code(name, (const void *) (elf->data + section->sh_offset), section->sh_size / sizeof(struct bpf_insn), &rules, report);
 }
 
+/* The beginning of section .BTF.ext, of which libbpf has no definition for others. */
+typedef struct TypesHeader {
+        uint16_t magic;
+        uint8_t version, flags;
+        uint32_t header_size;
+        uint32_t functions_at, functions_size, lines_at, lines_size;
+        uint32_t relocations_at, relocations_size;
+} TypesHeader;
+
+/* Members of the kernel's structs. For each libbpf goes through all types of the kernel, which takes a millisecond. */
+static int vet_relocations(const Elf *elf, const Elf64_Shdr *section, Report *report) {
+        TypesHeader header = {0};
+
+        if (section->sh_size >= sizeof header) /* one without relocations may be shorter */
+                memcpy(&header, elf->data + section->sh_offset, sizeof header);
+        if (header.header_size >= sizeof header && header.relocations_size > RELOCATIONS_MAX)
+                return report_fail(report, "sections", "it names members of the kernel's structs, in %u bytes; %u are allowed", header.relocations_size,
+                                   RELOCATIONS_MAX);
+        return 0;
+}
+
 static int vet_content(const Elf *elf, const Elf64_Shdr *section, const char *name, Report *report) {
+        if (strcmp(name, ".BTF.ext") == 0)
+                return vet_relocations(elf, section, report);
         if (section->sh_type == SHT_SYMTAB)
                 return vet_symbols(elf, section, report);
         if (section->sh_type == SHT_PROGBITS && section->sh_flags & SHF_EXECINSTR)

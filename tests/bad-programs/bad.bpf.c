@@ -3,6 +3,7 @@
  * pieces on device 1, of which the second is at 8 MiB. Compiled by tests/integration/bad-programs.sh. */
 
 #define LICENCE 66
+#define MEMBERS 67
 #if CASE == LICENCE
 #define FUSED_LICENSE "Dual BSD/GPL"
 #endif
@@ -202,6 +203,12 @@ _fused_inline_ void code(struct fused_program_call *call) {
                 USE(fused_entry(files, i));
                 __asm__ volatile("r0 = 1; .rept 300; r0 /= 3; .endr" : : : "r0");
         }
+#elif CASE == MEMBERS
+        struct member {
+                volatile int there;
+        } __attribute__((preserve_access_index));
+#define FOUR(x) x x x x
+        FOUR(FOUR(FOUR(FOUR(USE(((struct member *) call)->there);))))
 #elif CASE == CONFIG
         USE(CONFIG_HZ);
 #elif CASE == VARIABLE

@@ -44,6 +44,7 @@ TIRED instructions .
 PACKET instructions .
 ADDRESS instructions asks for an address of kind 3
 NUMBER instructions asks for an address of kind 1
+MEMBERS sections names members of the kernel's structs
 CALL helpers calls function 1000 of the kernel
 TAIL helpers helper 12
 CONFIG helpers CONFIG_HZ
