@@ -8,10 +8,10 @@
  *            would show a server what it may not see, is made sure of by load_protect_tables()
  *   run      CAP_BPF, where that does. It is what a server runs, over tables that it writes
  *
- * Without CAP_PERFMON the verifier follows what a processor may do ahead of a check, too. Since Linux 6.16 it has the processor wait where that leads
- * to something that is not allowed. Before, it refuses the program: one that sets a pointer to NULL and asks for that later, one that
- * writes twice to half a word of its stack, so all of ours, and most that a compiler makes. There CAP_PERFMON is taken, and what the verifier does
- * not do then is done by vet-flow.c: no address comes out of the program. */
+ * Without CAP_PERFMON the verifier follows what a processor may do ahead of a check, too. A newer one (that of Linux 6.18) has the processor
+ * wait where that leads to something that is not allowed. An older one (6.1) refuses the program: one that sets a pointer to NULL and asks
+ * for that later, one that writes twice to half a word of its stack, so all of ours, and most that a compiler makes. There
+ * CAP_PERFMON is taken, and what the verifier does not do then is done by vet-flow.c: no address comes out of the program. */
 
 #include "program/privilege.h"
 
@@ -58,7 +58,7 @@ int privilege_begin(void) {
         return r < 0 ? r : set_effective(ONLY_BPF);
 }
 
-/* Whether this kernel takes, with CAP_BPF, what it did not before Linux 6.16. */
+/* Whether this kernel takes, with CAP_BPF, what older ones do not. */
 static bool does_with_bpf(void) {
         static const struct bpf_insn insns[] = {
                 {.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 2, .src_reg = 1},

@@ -106,8 +106,8 @@ static int vet_relocations(const Elf *elf, const Elf64_Shdr *section, Report *re
         if (section->sh_size >= sizeof header) /* one without relocations may be shorter */
                 memcpy(&header, elf->data + section->sh_offset, sizeof header);
         if (header.header_size >= sizeof header && header.relocations_size > RELOCATIONS_MAX)
-                return report_fail(report, "sections", "it names members of the kernel's structs, in %u bytes; %u are allowed", header.relocations_size,
-                                   RELOCATIONS_MAX);
+                return report_fail(report, "sections", "it names members of the kernel's structs, in %u bytes; %u are allowed",
+                                   header.relocations_size, RELOCATIONS_MAX);
         return 0;
 }
 
