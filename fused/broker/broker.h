@@ -14,6 +14,7 @@ typedef struct Mount Mount;
 typedef struct TypeRoot TypeRoot;
 typedef struct Spare Spare;
 typedef struct Unit Unit;
+typedef struct WorkerLink WorkerLink;
 
 #define BROKER_MOUNTS_MAX 65536 /* what uids are reserved for at most; the table's max_mounts is the usual limit */
 
@@ -38,6 +39,7 @@ typedef struct Broker {
         CgroupTree *cgroups;  /* owned, NULL where no hierarchy can be used */
 
         ManagerLink *manager; /* owned */
+        WorkerLink *workers;  /* list of all that are not reaped; each frees itself then */
         Mount *mounts;        /* owned list */
         size_t n_mounts;
         uint64_t next_mount_id;

@@ -55,6 +55,7 @@ static int start(Broker *broker, const BrokerRequest *request, const PolicyType 
         r = identity_from_socket(fds[0], broker->control_path, &identity);
         if (r < 0)
                 return r;
+        const uid_t caller = identity.uid;
         if (wanted->as_other) { /* only an answer: policy files are no secret */
                 freep(&identity.groups);
                 identity.groups = calloc(wanted->n_groups + 1, sizeof *identity.groups);
@@ -68,6 +69,7 @@ static int start(Broker *broker, const BrokerRequest *request, const PolicyType 
 
         WorkerJob job = {
                 .kind = WORKER_EXPLAIN,
+                .user = caller,
                 .host = &broker->host,
                 .table = policy_table(broker->policy),
                 .type = type,

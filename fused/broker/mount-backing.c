@@ -71,12 +71,27 @@ static int start_order(Mount *mount, BrokerOperation operation, uint32_t value, 
         return 0;
 }
 
+static void on_gone(const WorkerReport *mounted, void *userdata) {
+        Mount *mount = userdata;
+
+        mount->backing_ending = NULL;
+        mount_check_end(mount);
+}
+
+/* It is the mount's until it is gone: a file system that hangs may keep a process that is killed. */
+static void end_worker(Mount *mount) {
+        if (!mount->backing_worker)
+                return;
+        mount->backing_ending = TAKE_PTR(mount->backing_worker);
+        worker_link_end(mount->backing_ending, on_gone);
+}
+
 static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {
         Mount *mount = userdata;
         int error = report->backing_error;
 
-        if (report->error < 0) { /* it is gone: what is registered stays, and no more comes */
-                mount->backing_worker = NULL;
+        if (report->error < 0) { /* it goes: what is registered stays, and no more comes */
+                end_worker(mount);
                 error = report->error;
         }
         if (mount->backing_servers_fd >= 0)
@@ -100,6 +115,7 @@ static int start_worker(Mount *mount) {
         _cleanup_fd_ int servers = -EBADF, workers = -EBADF;
         WorkerJob job = {
                 .kind = WORKER_BACKING,
+                .user = mount->record.uid,
                 .host = &mount->broker->host,
                 .server_uid = mount->record.server_uid,
                 .fuse_fd = mount->fuse_fd,
@@ -174,7 +190,7 @@ void mount_backing(Mount *mount, const BrokerRequest *request) {
 }
 
 void mount_backing_end(Mount *mount) {
-        mount->backing_worker = worker_link_cancel(mount->backing_worker);
+        end_worker(mount);
         mount->backing_servers_fd = fd_close(mount->backing_servers_fd);
         answer(mount, -ESHUTDOWN, 0);
 }

@@ -3,7 +3,10 @@
  * reaped, and only then is everything given back and the end reported.
  *
  *   mount_end() -> the worker that mounts, if it still does, is killed and reaped, so that nothing it does can come later
- *   -> detach (worker) -> drop connection -> server exits, or is killed at its deadline -> mount_free() */
+ *   -> detach (worker) -> drop connection -> server exits, or is killed at its deadline -> mount_free()
+ *
+ * The worker for backing files is killed at the beginning. It may hang in a file system of the user's choosing: then the mount, with
+ * the uid and all that it is charged with, stays until that lets go. */
 
 #include <poll.h>
 #include <signal.h>
@@ -79,6 +82,10 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
                 detach(mount);
                 return 0;
         }
+        if (mount->server_pid == 0) { /* nothing helps but the end of that file system */
+                log_warning("mount %llu: the worker for its backing files is killed but not gone, as a file system hangs", id);
+                return 0;
+        }
         if (mount->graceful)
                 log_warning("mount %llu: server %d has not ended in time, killing it", id, mount->server_pid);
         else
@@ -106,6 +113,7 @@ void mount_release(Mount *mount) {
         mount->worker = worker_link_cancel(mount->worker);
         mount->unmounter = worker_link_cancel(mount->unmounter);
         mount->backing_worker = worker_link_cancel(mount->backing_worker);
+        mount->backing_ending = worker_link_cancel(mount->backing_ending);
         mount_program_end(mount);
         (void) sd_event_source_disable_unref(mount->server_child);
         (void) sd_event_source_disable_unref(mount->server_late);
@@ -131,7 +139,7 @@ void mount_release(Mount *mount) {
 }
 
 /* Gives everything back. The end is reported after that, so that who waits for it finds nothing left. */
-void mount_free(Mount *mount) {
+static void mount_free(Mount *mount) {
         Broker *broker = mount->broker;
         BrokerEvent event = {
                 .mount_id = mount->record.mount_id,
@@ -145,6 +153,11 @@ void mount_free(Mount *mount) {
         manager_event(broker, &event, BROKER_EVENT_ENDED, NULL, 0);
         if (broker->stopping && (broker->n_mounts == 0 || broker->units))
                 broker_stopped(broker);
+}
+
+void mount_check_end(Mount *mount) {
+        if (mount->state == MOUNT_ENDING && mount->nowhere && mount->server_pid == 0 && !mount->backing_ending)
+                mount_free(mount);
 }
 
 static void on_detached(const WorkerReport *report, int *fds, size_t n_fds, void *userdata) {
@@ -161,6 +174,7 @@ static void on_detached(const WorkerReport *report, int *fds, size_t n_fds, void
 static int start_unmount(Mount *mount, bool lazy, worker_report_t on_report) {
         WorkerJob job = {
                 .kind = WORKER_UNMOUNT,
+                .user = (uid_t) -1,
                 .host = &mount->broker->host,
                 .mountpoint_fd = mount->mountpoint_fd,
                 .owner_fd = -EBADF,
@@ -183,16 +197,13 @@ static void end_server(Mount *mount) {
         mount->nowhere = true;
         mount_program_end(mount);
         mount->fuse_fd = fd_close(mount->fuse_fd);
-        if (mount->server_pid == 0) {
-                mount_free(mount);
-                return;
-        }
-        if (mount->graceful)
+        if (mount->server_pid > 0 && mount->graceful)
                 mount_arm(mount, mount->type->stop_usec);
         else {
                 kill_server(mount);
                 mount_arm(mount, KILL_AGAIN_USEC);
         }
+        mount_check_end(mount);
 }
 
 static void detach(Mount *mount) {
@@ -269,8 +280,8 @@ int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *u
         if (mount->state != MOUNT_ENDING) {
                 bool unmounted = mount->state == MOUNT_LIVE && is_disconnected(mount);
                 mount_end(mount, unmounted ? BROKER_REASON_UNMOUNTED : BROKER_REASON_SERVER_EXIT, /* graceful= */ false);
-        } else if (mount->nowhere) /* else it is freed once it is detached */
-                mount_free(mount);
+        } else
+                mount_check_end(mount); /* else it is freed once it is detached */
         return 0;
 }
 

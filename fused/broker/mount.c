@@ -155,6 +155,7 @@ static void on_report(const WorkerReport *report, int *fds, size_t n_fds, void *
 static int start_mount_worker(Mount *mount) {
         WorkerJob job = {
                 .kind = WORKER_MOUNT,
+                .user = mount->identity.uid,
                 .host = &mount->broker->host,
                 .table = policy_table(mount->policy),
                 .type = mount->type,

@@ -44,6 +44,7 @@ struct Mount {
         WorkerLink *worker;  /* owned */
         WorkerLink *unmounter; /* owned */
         WorkerLink *backing_worker; /* owned: it has been sent for, and is there */
+        WorkerLink *backing_ending; /* owned: it is killed, and not gone; it has the server's uid, and may wait for ever for a file system */
         bool backing_started, backing_busy, backing_asked; /* asked: a manager waits for it */
         int backing_servers_fd;  /* owned: the server's end of the worker's socket, until the worker is ready */
         uint64_t backing_channel_serial; /* of the server's request that is on its way */
@@ -69,6 +70,7 @@ struct Mount {
         bool program_loaded;
         char program_name[CHANNEL_NAME_MAX], loaded_program[CHANNEL_NAME_MAX]; /* the last that was asked for, and loaded */
         uint64_t program_serial, program_channel_serial; /* of what the worker is at */
+        uint64_t loads_usec;     /* until then what was loaded so far is to be paid for by waiting */
         ProgramInstance programs[PROGRAM_INSTANCES_MAX]; /* those that may still be there */
         int ops_fd;              /* owned: the kernel's form of the program loaded last, not bound; negative: none */
         int link_fd;             /* owned: it is bound as long as this is open */
@@ -124,7 +126,7 @@ int mount_take_uid(Broker *broker, uint32_t *ret) _must_check_;
 void mount_arm(Mount *mount, uint64_t usec);
 int mount_watch_owner(Mount *mount) _must_check_;
 int mount_on_server_exit(sd_event_source *source, const siginfo_t *info, void *userdata);
-void mount_free(Mount *mount);
+void mount_check_end(Mount *mount); /* it is gone if nothing of it is left */
 /* Only forgets it: what it is made of stays as it is. */
 void mount_release(Mount *mount);
 Mount *mount_new_empty(Broker *broker);

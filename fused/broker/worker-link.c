@@ -11,7 +11,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 
+#define HANGING_MAX 32 /* of a user: many may be on their way out at a time, too */
+
 struct WorkerLink {
+        WorkerLink *next, **previous; /* Broker.workers */
+        uid_t user;
+        bool killed;
         pid_t pid;
         bool reaped;
         int fd; /* owned */
@@ -22,6 +27,9 @@ struct WorkerLink {
 };
 
 static void link_free(WorkerLink *link) {
+        *link->previous = link->next;
+        if (link->next)
+                link->next->previous = link->previous;
         (void) sd_event_source_disable_unref(link->io);
         (void) sd_event_source_disable_unref(link->child);
         (void) sd_event_source_disable_unref(link->deadline);
@@ -34,6 +42,7 @@ static void link_finish(WorkerLink *link) {
         link->on_report = NULL;
         link->io = sd_event_source_disable_unref(link->io);
         link->deadline = sd_event_source_disable_unref(link->deadline);
+        link->killed = true;
         if (!link->reaped)
                 (void) kill(link->pid, SIGKILL); /* ours and not reaped: the number cannot be anybody else's */
 }
@@ -126,19 +135,41 @@ static int arm(sd_event *event, WorkerLink *link, uint64_t deadline_usec) {
         return sd_event_add_time_relative(event, &link->deadline, CLOCK_MONOTONIC, deadline_usec, USEC_PER_MSEC, on_deadline, link);
 }
 
+static bool has_too_many(const Broker *broker, uid_t user) {
+        static LogRate rate;
+        uint32_t dropped;
+        unsigned n = 0;
+
+        for (const WorkerLink *link = broker->workers; link; link = link->next)
+                n += link->killed && link->user == user;
+        if (user == (uid_t) -1 || n < HANGING_MAX)
+                return false;
+        if (log_rate_ok(&rate, 1, 10 * USEC_PER_SEC, &dropped))
+                log_warning("user %u has %u workers that are killed but not gone, and gets no other", user, n);
+        return true;
+}
+
 int worker_link_new(Broker *broker, const WorkerJob *job, uint64_t deadline_usec, worker_report_t on_report, void *userdata,
                     WorkerLink **ret) {
-        WorkerLink *link = calloc(1, sizeof *link);
+        WorkerLink *link = NULL;
         int r;
 
+        if (has_too_many(broker, job->user))
+                return -EBUSY;
+        link = calloc(1, sizeof *link);
         if (!link)
                 return -ENOMEM;
-        *link = (WorkerLink){.fd = -EBADF, .on_report = on_report, .userdata = userdata};
+        *link = (WorkerLink){.fd = -EBADF, .user = job->user, .on_report = on_report, .userdata = userdata};
         r = worker_start(job, &link->pid, &link->fd);
         if (r < 0) {
                 free(link);
                 return r;
         }
+        link->next = broker->workers;
+        link->previous = &broker->workers;
+        if (link->next)
+                link->next->previous = &link->next;
+        broker->workers = link;
         r = sd_event_add_child(broker->event, &link->child, link->pid, WEXITED, on_exit_of_worker, link);
         if (r >= 0)
                 r = sd_event_add_io(broker->event, &link->io, link->fd, EPOLLIN, on_readable, link);

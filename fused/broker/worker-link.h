@@ -15,6 +15,7 @@ typedef struct WorkerLink WorkerLink;
 typedef void (*worker_gone_t)(const WorkerReport *mounted, void *userdata);
 typedef void (*worker_report_t)(const WorkerReport *report, int *fds, size_t n_fds, void *userdata);
 
+/* -EBUSY: too many of that user's have been killed and are not gone, as they hang in file systems of the user's choosing. */
 int worker_link_new(Broker *broker, const WorkerJob *job, uint64_t deadline_usec, worker_report_t on_report, void *userdata,
                     WorkerLink **ret) _must_check_;
 /* After ALLOWED: the server's uid. */

@@ -37,6 +37,7 @@ typedef struct ProgramInstance { /* a mapping program that was loaded for a moun
 /* Everything in here is borrowed from the broker's memory at the moment of the fork. */
 typedef struct WorkerJob {
         WorkerKind kind;
+        uid_t user; /* for whom: while it is there it counts as that user's; (uid_t) -1: nobody's, as it has to run in any case */
         const Host *host;
 
         /* MOUNT and EXPLAIN */
