@@ -162,7 +162,8 @@ struct fused_map_table { /* one of the program's tables, as the server fills it 
 
 /* Asks the supervisor to load and vet the program that its policy lists under this name for this type, with these tables, and
  * uses it from now on for every file that has_program was said for. One program per mount. -EOPNOTSUPP: the supervisor has no such channel;
- * -ENOENT: no such program, or not for this type; -EPERM: refused, the supervisor's log says why; -EALREADY. */
+ * -ENOENT: no such program, or not for this type; -EPERM: refused, the supervisor's log says why; -EBUSY: asked for too often;
+ * -EALREADY. */
 FUSE_SERVICE_API int fused_map_attach_program(struct fused_map *map, const char *name, struct fused_map_table *tables, size_t n_tables);
 /* The program's tables know (or do not know any more) this file: it is asked before the server. */
 FUSE_SERVICE_API int fused_map_use_program(struct fused_map *map, uint64_t nodeid, bool use);

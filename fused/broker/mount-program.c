@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/message-id.h"
@@ -14,6 +15,8 @@
 #include "broker/mount.h"
 
 #define PROGRAM_USEC (15 * USEC_PER_SEC) /* vetting and loading; the server waits for 30 s */
+#define LOADS_AT_ONCE 8U
+#define LOAD_AGAIN_USEC (10 * USEC_PER_SEC)
 #define ATTACH_USEC (5 * USEC_PER_SEC)
 
 /* A manager that has asked hears how it went, and tells the server of a failure. If it has gone meanwhile, that is for us to do. */
@@ -108,9 +111,27 @@ static void on_loaded(const WorkerReport *report, int *fds, size_t n_fds, void *
         answer(mount, r);
 }
 
+/* A server that is not live yet has its own deadline: one that waits too long for a program would end the mount, and nobody would know why. */
+static uint64_t load_usec(const Mount *mount) {
+        const uint64_t deadline = MIN_OF(mount->type->start_usec, mount->type->init_usec);
+
+        return mount->state == MOUNT_LIVE ? PROGRAM_USEC : MIN_OF(PROGRAM_USEC, deadline / 2);
+}
+
+/* Vetting is time of the processor that no limit of the server's is charged with: eight at once, then one in ten seconds. */
+static bool may_load(Mount *mount, uint64_t now) {
+        const uint64_t paid = MAX_OF(mount->loads_usec, now) + LOAD_AGAIN_USEC;
+
+        if (paid > now + LOADS_AT_ONCE * LOAD_AGAIN_USEC)
+                return false;
+        mount->loads_usec = paid;
+        return true;
+}
+
 static int start_load(Mount *mount, const BrokerProgram *wanted) {
         WorkerJob job = {
                 .kind = WORKER_PROGRAM,
+                .user = mount->record.uid,
                 .host = &mount->broker->host,
                 .table = policy_table(mount->policy),
                 .type = mount->type,
@@ -131,14 +152,16 @@ static int start_load(Mount *mount, const BrokerProgram *wanted) {
                 return -ENOTCONN;
         if (!policy_program_of_type(job.table, job.type, wanted->name))
                 return -ENOENT;
+        if (!may_load(mount, clock_usec()))
+                return -EBUSY;
         memcpy(job.slot_fds, mount->slot_fds, sizeof job.slot_fds);
         memcpy(mount->program_name, wanted->name, sizeof mount->program_name);
-        return worker_link_new(mount->broker, &job, PROGRAM_USEC, on_loaded, mount, &mount->worker_program);
+        return worker_link_new(mount->broker, &job, load_usec(mount), on_loaded, mount, &mount->worker_program);
 }
 
 /* Safe: what is loaded is listed by the policy for this type, by digest or signature, and vetted by an unprivileged process but
  * for the right to load; the server's words are a name of that list, names of tables, and numbers within the program's limit of
- * memory. One at a time for a mount. */
+ * memory. One at a time for a mount, and not many. */
 void mount_program(Mount *mount, const BrokerRequest *request) {
         started(mount, request, CHANNEL_PROGRAM, request->program.channel_serial, start_load(mount, &request->program));
 }
@@ -169,6 +192,7 @@ static void on_attached(const WorkerReport *report, int *fds, size_t n_fds, void
 static int start_attach(Mount *mount, const BrokerAttach *wanted) {
         const WorkerJob job = {
                 .kind = WORKER_ATTACH,
+                .user = mount->record.uid,
                 .host = &mount->broker->host,
                 .fuse_fd = mount->fuse_fd,
                 .ops_fd = mount->ops_fd,

@@ -77,6 +77,11 @@
 #define FOLLOWED 64
 #define NEW 65
 
+#if CASE == OPS_TYPE /* in the place of what the header makes */
+#undef _FUSED_OPS_FORM
+#define _FUSED_OPS_FORM(program, variant, ...) struct no_##variant
+#endif
+
 struct bad_file {
         uint64_t nodeid, length;
 };
@@ -366,12 +371,19 @@ SEC("struct_ops/iomap_begin") int bad_extra(uint64_t *arguments) {
 #elif CASE == OPS_TYPE
 struct tcp_congestion_ops {
         uint32_t (*ssthresh)(uint64_t *arguments);
+        uint32_t (*undo_cwnd)(uint64_t *arguments);
+        void (*cong_avoid)(uint64_t *arguments);
         char name[16];
 };
-SEC("struct_ops/iomap_begin") uint32_t ssthresh_b9(uint64_t *arguments) {
+SEC("struct_ops/iomap_begin") uint32_t ssthresh_b1(uint64_t *arguments) {
         return 2;
 }
-SEC(".struct_ops") struct tcp_congestion_ops other_ops_b9 = {.ssthresh = ssthresh_b9, .name = "bad"};
+SEC("struct_ops/iomap_begin") uint32_t undo_cwnd_b1(uint64_t *arguments) {
+        return 2;
+}
+SEC("struct_ops/iomap_begin") void cong_avoid_b1(uint64_t *arguments) {}
+SEC(".struct_ops") struct tcp_congestion_ops other_ops_b1 = {
+        .ssthresh = ssthresh_b1, .undo_cwnd = undo_cwnd_b1, .cong_avoid = cong_avoid_b1, .name = "fused_bad"};
 #elif CASE == OPS_TWICE
 SEC(".struct_ops") struct fuse_iomap_bpf_ops other_ops_b1 = {.iomap_begin = bad_b1, .fuse_fd = FUSED_PROGRAM_LINK_FD, .name = "bad"};
 #elif CASE == OPS_SLEEPS

@@ -92,7 +92,7 @@ OPS_HELPER helpers helper 113
 OPS_INNER helpers helper 113
 OPS_TEXT struct_ops writes at 4096 of 64 bytes
 OPS_KFUNC helpers calls function 1000 of the kernel
-OPS_TYPE struct_ops other_ops_b9 is no struct fuse_iomap_bpf_ops
+OPS_TYPE struct_ops other_ops_b1 is no struct fuse_iomap_bpf_ops
 OPS_TWICE struct_ops bad_ops_b1 and other_ops_b1
 OPS_SLEEPS sections struct_ops.s
 OPS_FUNCTION helpers fuse_bpf_iomap_inval_mappings

@@ -3,7 +3,7 @@
 # Mapping programs: listed by policy, vetted, loaded for one mount, run by its server, which may do nothing else with bpf(2).
 . "$TOP/tests/lib/lib.sh"
 use_program one-file
-use_type one-file "LISTED=linear missing changed signed forged others" one-file
+use_type one-file "LISTED=linear missing changed signed forged others slow followed other-type" one-file
 head -c 8388608 /dev/urandom >"$T/image"
 mkdir "$T/mnt"
 objects=$(dirname "$(find "$STAGE/lib" -name linear.bpf.o)")
@@ -19,6 +19,14 @@ openssl pkeyutl -sign -rawin -inkey "$T/key.pem" -in "$T/objects/signed.bpf.o" -
 head -c 64 /dev/urandom >"$T/objects/forged.sig"
 chmod 644 "$T"/objects/*.sig "$T/objects/key.pub"
 digest=$(sha256sum <"$objects/linear.bpf.o" | cut -d' ' -f1)
+for bad in slow followed other-type; do # see bad-programs.sh
+        case $bad in other-type) case=OPS_TYPE ;; *) case=${bad^^} ;; esac
+        clang -target bpf -O2 -g -mcpu=v3 -Wno-unused -DCASE=$case -I"$TOP/bpf" -I"$TOP/server" -I/usr/include/"$(gcc -print-multiarch)" \
+                -c "$TOP/tests/bad-programs/bad.bpf.c" -o "$T/objects/$bad.bpf.o"
+        printf '[Program %s]\nObject=%s\nSHA256=%s\n' $bad "$T/objects/$bad.bpf.o" "$(sha256sum <"$T/objects/$bad.bpf.o" | cut -d' ' -f1)"
+done >"$T/policy/fused.conf.d/bad.conf"
+chmod 644 "$T"/objects/*.bpf.o
+chmod 666 "$T/objects/others.bpf.o"
 cat >"$T/policy/fused.conf.d/more.conf" <<CONF
 [Program missing]
 Object=$T/objects/none.bpf.o
@@ -157,12 +165,12 @@ id=$(fusectl mount one-file "$T/image" "$T/mnt" -o program=signed)
 assert_equal "$(fusectl --json status "$id" | json "d['program']")" signed
 fusectl umount "$T/mnt"
 
-refused() { # NAME RULE
-        local id
-        id=$(fusectl mount one-file "$T/image" "$T/mnt" -o "program=$1")
+refused() { # NAME RULE [IMAGE [,OPTION]]
+        local id image=${3:-$T/image}
+        id=$(fusectl mount one-file "$image" "$T/mnt" -o "program=$1${4:-}")
         fusectl status "$id" | grep -q "program $1: Operation not permitted" || fail "$1: $(fusectl status "$id")"
         grep -q "program $1 is refused: $2" "$T/fused.log" || fail "$1: the log does not say: $2"
-        cmp "$T/mnt/data" "$T/image" || fail "$1: the mount does not work without"
+        cmp "$T/mnt/data" "$image" || fail "$1: the mount does not work without"
         fusectl umount "$T/mnt"
 }
 say "what is refused before a byte of it is parsed"
@@ -170,6 +178,53 @@ refused missing "object: the file that the policy names is not there"
 refused changed "digest: SHA-256 is"
 refused forged "signature: the signature is not of this object"
 refused others "object: the file that the policy names is not root's alone"
+wait_for "the end of all programs" 5 no_programs
+
+say "what is slow is refused in time, and not waited for"
+truncate -s 64M "$T/large"
+refused slow "time: [0-9]* ns of the processor for an answer" "$T/large"
+refused followed "size: bad_run has the verifier follow"
+
+say "what would be bound to the machine instead of the mount is refused, whatever the kernel has"
+congestion() { cat /proc/sys/net/ipv4/tcp_available_congestion_control; }
+known=$(congestion)
+"$BUILD/bpf/test-program-forms" --write b1 "$T/btf"
+mount --bind "$T/btf" /sys/kernel/btf/vmlinux
+MOUNTED+=(/sys/kernel/btf/vmlinux)
+refused other-type "struct_ops: other_ops_b1 is no struct fuse_iomap_bpf_ops" "$T/large" ,attach
+umount /sys/kernel/btf/vmlinux
+MOUNTED=()
+assert_equal "$(congestion)" "$known" "what TCP has to choose from"
+
+say "vetting that takes too long is given up before the mount is"
+stop_vetting() { # until it is there
+        local p
+        for p in $(descendants "$FUSED_PID"); do
+                [ "$(cat "/proc/$p/comm" 2>/dev/null)" != fused-program ] || { kill -STOP "$p" && STOPPED=$p; return; }
+        done
+        return 1
+}
+fusectl mount one-file "$T/image" "$T/mnt" -o program=linear >"$T/out" 2>&1 &
+MOUNT=$!
+STOPPED=
+for _ in $(seq 2000); do stop_vetting && break; sleep 0.002; done
+[ -n "$STOPPED" ] || fail "no vetting was seen"
+wait "$MOUNT" || fail "it is not mounted: $(cat "$T/out")"
+[ ! -e "/proc/$STOPPED" ] || fail "it is still there"
+fusectl status "$T/mnt" | grep -q 'program linear: Connection timed out' || fail "$(fusectl status "$T/mnt")"
+grep -q 'program linear could not be loaded: Connection timed out' "$T/fused.log" || fail "the log does not say so"
+cmp "$T/mnt/data" "$T/image" || fail "the mount does not work without"
+fusectl umount "$T/mnt"
+
+say "a server may ask for eight, and then for one in ten seconds"
+sed 's/^Start=.*/Start=60s/; s/^Init=.*/Init=60s/' "$T/policy/types/one-file.conf" >"$T/policy/types/patient.conf"
+fusectl_reload
+id=$(fusectl mount patient "$T/image" "$T/mnt" -o program=linear,again=11)
+allowed=$(fusectl status "$id" | grep -c 'again: Success')
+[ "$allowed" -ge 7 ] && [ "$allowed" -lt 11 ] || fail "$allowed of 11: $(fusectl status "$id")"
+assert_equal "$(fusectl status "$id" | grep -c 'again: Device or resource busy')" $((11 - allowed)) "those refused"
+cmp "$T/mnt/data" "$T/image" || fail "it does not work"
+fusectl umount "$T/mnt"
 wait_for "the end of all programs" 5 no_programs
 
 say "the memory of its tables counts for its user, is refused beyond the limit, by name, and given back at the end"

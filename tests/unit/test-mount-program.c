@@ -31,6 +31,7 @@ struct WorkerLink {
 static WorkerLink the_link;
 static unsigned n_workers, n_cancelled, n_replies, n_kept;
 static int worker_error;
+static uint64_t last_deadline;
 static BrokerReply last_reply;
 static uint32_t last_operation;
 static int server_fd = -EBADF; /* its end of the channel */
@@ -38,6 +39,7 @@ static int server_fd = -EBADF; /* its end of the channel */
 int worker_link_new(Broker *broker, const WorkerJob *job, uint64_t deadline_usec, worker_report_t on_report, void *userdata, WorkerLink **ret) {
         if (worker_error < 0)
                 return worker_error;
+        last_deadline = deadline_usec;
         the_link = (WorkerLink){.job = *job, .on_report = on_report, .userdata = userdata};
         n_workers++;
         *ret = &the_link;
@@ -100,7 +102,7 @@ static int set_up(void **state) {
 
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
         server_fd = pair[1];
-        type = (PolicyType){.iomap = 1};
+        type = (PolicyType){.iomap = 1, .start_usec = 10 * USEC_PER_SEC, .init_usec = 10 * USEC_PER_SEC};
         mount = (Mount){.broker = &broker, .state = MOUNT_LIVE, .type = &type, .second_fd = pair[0], .fuse_fd = new_file(),
                         .ops_fd = -EBADF, .link_fd = -EBADF, .record.mount_id = 3};
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
@@ -339,6 +341,49 @@ static void test_memory(void **state) {
         assert_int_equal(last_reply.value, 6);
 }
 
+/* ---- time ----------------------------------------------------------------------------------------------------------- */
+
+/* While the server's own deadline runs, the program's is so much shorter that the mount goes on without. */
+static void test_deadline(void **state) {
+        static const struct {
+                MountState state;
+                unsigned start, init, deadline; /* seconds */
+        } rows[] = {
+                {MOUNT_LIVE, 1, 1, 15},  {MOUNT_MOUNTING, 10, 10, 5},  {MOUNT_SPAWNED, 4, 10, 2},
+                {MOUNT_MOUNTING, 10, 6, 3}, {MOUNT_MOUNTING, 600, 600, 15},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                mount.state = rows[i].state;
+                type.start_usec = rows[i].start * USEC_PER_SEC;
+                type.init_usec = rows[i].init * USEC_PER_SEC;
+                ask_load("linear", UINT32_MAX);
+                assert_int_equal(last_deadline, rows[i].deadline * USEC_PER_SEC);
+                (void) report((WorkerReport){.error = -ETIMEDOUT}, 0);
+                assert_int_equal(last_reply.error, -ETIMEDOUT);
+        }
+}
+
+/* Eight at once, and then none for a while, whatever came of them. */
+static void test_too_often(void **state) {
+        for (unsigned i = 0; i < 8; i++) {
+                ask_load("linear", UINT32_MAX);
+                (void) report((WorkerReport){.error = -EPERM}, 0);
+                assert_int_equal(last_reply.error, -EPERM);
+        }
+        ask_load("linear", UINT32_MAX);
+        assert_int_equal(last_reply.error, -EBUSY);
+        assert_int_equal(n_workers, 8);
+        mount.loads_usec -= 10 * USEC_PER_SEC; /* as if that had passed */
+        ask_load("linear", UINT32_MAX);
+        assert_int_equal(n_workers, 9);
+        (void) report((WorkerReport){.error = -EPERM}, 0);
+        ask_load("linear", UINT32_MAX);
+        assert_int_equal(last_reply.error, -EBUSY);
+        ask_load("foreign", UINT32_MAX); /* nothing is started for that, and nothing counted */
+        assert_int_equal(last_reply.error, -ENOENT);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_attach, set_up, tear_down),
@@ -347,6 +392,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_end_meanwhile, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_manager_goes, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_deadline, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_too_often, set_up, tear_down),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
