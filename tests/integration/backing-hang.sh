@@ -46,7 +46,8 @@ sleep 7 # longer than all that is left takes
 hangs "$worker" || fail "it does not hang any more: this test is none"
 is_ending "$id" || fail "the mount has ended before its worker: $(fusectl list)"
 assert_equal "$(usage mounts)" "$before" "what is charged"
-grep -q "mount $id: the worker for its backing files is killed but not gone" "$T/fused.log" || fail "the log does not say why"
+says_why() { grep -q "mount $id: the worker for its backing files is killed but not gone" "$T/fused.log"; }
+wait_for "the log to say why" 15 says_why
 
 say "another mount gets another uid, and all of it is given back once what hung lets go"
 other=$(fusectl_as $ALICE mount mirror "$T/plain" "$T/mnt2")

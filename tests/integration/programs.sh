@@ -210,7 +210,7 @@ STOPPED=
 for _ in $(seq 2000); do stop_vetting && break; sleep 0.002; done
 [ -n "$STOPPED" ] || fail "no vetting was seen"
 wait "$MOUNT" || fail "it is not mounted: $(cat "$T/out")"
-[ ! -e "/proc/$STOPPED" ] || fail "it is still there"
+wait_for "the end of what was stopped" 10 process_gone "$STOPPED"
 fusectl status "$T/mnt" | grep -q 'program linear: Connection timed out' || fail "$(fusectl status "$T/mnt")"
 grep -q 'program linear could not be loaded: Connection timed out' "$T/fused.log" || fail "the log does not say so"
 cmp "$T/mnt/data" "$T/image" || fail "the mount does not work without"
