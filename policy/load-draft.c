@@ -240,7 +240,7 @@ static int look_up(DraftType *draft, const Entries *entries, Mistakes *mistakes)
                 if (r < 0)
                         return r;
         }
-        r = server_filter_build(notify, draft->calls, draft->n_calls, &draft->filter, &draft->n_filter, &unknown);
+        r = server_filter_build(notify, draft->type.iomap != 0, draft->calls, draft->n_calls, &draft->filter, &draft->n_filter, &unknown);
         if (r == -ENOENT)
                 mistake(mistakes, calls.file, calls.line, "SystemCalls", "there is no system call %s", unknown);
         else if (r < 0)

@@ -161,9 +161,9 @@ int check_program(const char *path, const char **ret_problem) _must_check_;
 /* The program itself, its dynamic loader and libraries, as absolute paths: what ld.so --list says. Bounded in time. */
 int list_libraries(const char *path, char ***ret, size_t *ret_n) _must_check_;
 
-/* calls: "+name" or "-name" on top of the built-in list. -ENOENT: *ret_unknown names a call that libseccomp does not
- * know. */
-int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
+/* notify: an agent answers some calls. iomap: the server may leave its data to the kernel. calls: "+name" or "-name" on top of the built-in
+ * list. -ENOENT: *ret_unknown names a call that libseccomp does not know. */
+int server_filter_build(bool notify, bool iomap, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
                         const char **ret_unknown) _must_check_;
 
 /* The same lists by name, for a filter that somebody else makes: each call that is permitted, whatever its arguments; with notify,

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/kernel.h"
 #include "policy/load.h"
 #include "policy/notified.h"
 
@@ -109,6 +110,9 @@ static const unsigned ioctls[] = {
         BLKDISCARDZEROES,   BLKROTATIONAL, HDIO_GETGEO,
 };
 
+/* With Iomap=yes. The kernel asks for no privilege: the FUSE device is that of this mount alone, and one without fuse-iomap answers ENOTTY. */
+static const unsigned iomap_ioctls[] = {KERNEL_IOMAP_SET_BLOCKSIZE, KERNEL_IOMAP_SET_BLOCKSIZE_OLD, KERNEL_IOMAP_SET_NOFS};
+
 static void filter_freep(scmp_filter_ctx *filter) {
         if (*filter)
                 seccomp_release(*filter);
@@ -138,7 +142,7 @@ static int add(scmp_filter_ctx filter, uint32_t action, const char *name) {
         return r == -EEXIST || r == -EACCES ? 0 : r; /* EACCES: the same as the default action */
 }
 
-static int add_clone(scmp_filter_ctx filter) {
+static int add_clone(scmp_filter_ctx filter, bool iomap) {
         unsigned all = 0;
         int r;
 
@@ -152,7 +156,7 @@ static int add_clone(scmp_filter_ctx filter) {
         return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, all, 0));
 }
 
-static int add_prctl(scmp_filter_ctx filter) {
+static int add_prctl(scmp_filter_ctx filter, bool iomap) {
         int r = 0;
 
         for (size_t i = 0; i < ELEMENTSOF(prctls) && r >= 0; i++)
@@ -161,34 +165,40 @@ static int add_prctl(scmp_filter_ctx filter) {
         return r;
 }
 
-static int add_ioctl(scmp_filter_ctx filter) {
+static int add_ioctls(scmp_filter_ctx filter, const unsigned *numbers, size_t n) {
         int r;
 
-        for (size_t i = 0; i < ELEMENTSOF(ioctls); i++) {
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1_32(SCMP_CMP_EQ, ioctls[i]));
+        for (size_t i = 0; i < n; i++) {
+                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1_32(SCMP_CMP_EQ, numbers[i]));
                 if (r < 0 && r != -EEXIST)
                         return r;
         }
         return 0;
 }
 
+static int add_ioctl(scmp_filter_ctx filter, bool iomap) {
+        int r = add_ioctls(filter, ioctls, ELEMENTSOF(ioctls));
+
+        return r < 0 || !iomap ? r : add_ioctls(filter, iomap_ioctls, ELEMENTSOF(iomap_ioctls));
+}
+
 /* By a descriptor and no path: how the launcher starts the server after this filter is in force. The server could start
  * what is in its own root the same way, which is itself and its libraries. */
-static int add_execveat(scmp_filter_ctx filter) {
+static int add_execveat(scmp_filter_ctx filter, bool iomap) {
         return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(execveat), 1, SCMP_A4_32(SCMP_CMP_EQ, AT_EMPTY_PATH));
 }
 
-static int add_arguments(scmp_filter_ctx filter, char *const *calls, size_t n_calls) {
+static int add_arguments(scmp_filter_ctx filter, bool iomap, char *const *calls, size_t n_calls) {
         static const struct {
                 const char *name;
-                int (*add)(scmp_filter_ctx filter);
+                int (*add)(scmp_filter_ctx filter, bool iomap);
         } rows[] = {{"clone", add_clone}, {"prctl", add_prctl}, {"ioctl", add_ioctl}, {"execveat", add_execveat}};
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
                 int r;
                 if (said(calls, n_calls, rows[i].name))
                         continue; /* all arguments are permitted, or none */
-                r = rows[i].add(filter);
+                r = rows[i].add(filter, iomap);
                 if (r < 0)
                         return r;
         }
@@ -296,7 +306,7 @@ static int export_filter(scmp_filter_ctx filter, void **ret, size_t *ret_n) {
         return 0;
 }
 
-int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
+int server_filter_build(bool notify, bool iomap, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
                         const char **ret_unknown) {
         _cleanup_(filter_freep) scmp_filter_ctx filter = NULL;
         int r;
@@ -316,7 +326,7 @@ int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **
         r = add_said(filter, notify, calls, n_calls, ret_unknown);
         if (r < 0)
                 return r;
-        r = add_arguments(filter, calls, n_calls);
+        r = add_arguments(filter, iomap, calls, n_calls);
         if (r < 0)
                 return r;
         return export_filter(filter, ret_filter, ret_n);

@@ -36,6 +36,11 @@ _Static_assert(KERNEL_BACKING_OPEN == 0x4010e501U && KERNEL_BACKING_CLOSE == 0x4
 #define KERNEL_ADD_IOMAP _IO(229, 101)
 #define KERNEL_ADD_IOMAP_OLD _IO(229, 99)
 _Static_assert(KERNEL_ADD_IOMAP == 0xe565U && KERNEL_ADD_IOMAP_OLD == 0xe563U, "numbers of the kernel's");
+/* What a server that leaves its data to the kernel calls on its own FUSE device: the block size of a device that it maps to (also by an older
+ * number), and that its threads stay out of reclaim. */
+#define KERNEL_IOMAP_SET_BLOCKSIZE 0x4008e566U
+#define KERNEL_IOMAP_SET_BLOCKSIZE_OLD 0x4008e563U
+#define KERNEL_IOMAP_SET_NOFS 0x4004e564U
 #define KERNEL_IOMAP_SWITCH "/sys/module/fuse/parameters/enable_iomap"
 
 #define KERNEL_BPF_STRUCT_OPS 44 /* Linux 6.4: enum bpf_attach_type, a link of a struct_ops map */

@@ -32,7 +32,7 @@ int list_libraries(const char *path, char ***ret, size_t *ret_n) {
         return 0;
 }
 
-int server_filter_build(bool notify, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
+int server_filter_build(bool notify, bool iomap, char *const *calls, size_t n_calls, void **ret_filter, size_t *ret_n,
                         const char **ret_unknown) {
         for (size_t i = 0; i < n_calls; i++)
                 if (calls[i][1] == '_') {

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/filter.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -217,6 +218,31 @@ static void check_good_rules(const DraftType *d) {
         assert_int_equal(d->rules[1].rule.sources, POLICY_SOURCE_FILE);
         assert_false(d->rules[1].rule.administrator);
         assert_int_equal(d->rules[1].rule.options, 0);
+}
+
+static bool has_number(const DraftType *d, uint32_t number) {
+        const struct sock_filter *code = d->filter;
+
+        for (size_t i = 0; i < d->n_filter; i++)
+                if (BPF_CLASS(code[i].code) == BPF_JMP && code[i].k == number)
+                        return true;
+        return false;
+}
+
+/* What a server may call of fuse-iomap is in its filter only if its type says so. */
+static void test_iomap(void **state) {
+        static const char *const texts[] = {GOOD, GOOD "Iomap=no\n", GOOD "Iomap=yes\n"};
+        Place *place = place_of(state);
+
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                empty(place);
+                put(place->low, "types/mapping.conf", texts[i]);
+                load(place);
+                assert_string_equal(place->messages, "");
+                assert_true(has_number(&place->drafts[0], 0x8004e500)); /* FUSE_DEV_IOC_CLONE */
+                for (size_t k = 0; k < 3; k++)
+                        assert_int_equal(has_number(&place->drafts[0], (const uint32_t[]){0x4008e566, 0x4008e563, 0x4004e564}[k]), i == 2);
+        }
 }
 
 static void test_good(void **state) {
@@ -751,6 +777,7 @@ static void test_broken_beside_good(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_good),
+                cmocka_unit_test(test_iomap),
                 cmocka_unit_test(test_defaults),
                 cmocka_unit_test(test_same_key_next_section),
                 cmocka_unit_test(test_type_mistakes),

@@ -31,7 +31,7 @@ typedef struct Filter {
         size_t n;
 } Filter;
 
-static Filter build(bool notify, const char *calls) {
+static Filter build(bool notify, bool iomap, const char *calls) {
         char *copy _cleanup_free_ = strdup(calls), *cursor = copy, *words[8], *word;
         const char *unknown = NULL;
         Filter filter = {0};
@@ -40,7 +40,7 @@ static Filter build(bool notify, const char *calls) {
         while ((word = strsep(&cursor, " ")))
                 if (*word)
                         words[n++] = word;
-        assert_int_equal(server_filter_build(notify, words, n, &filter.code, &filter.n, &unknown), 0);
+        assert_int_equal(server_filter_build(notify, iomap, words, n, &filter.code, &filter.n, &unknown), 0);
         assert_true(filter.n > 50 && filter.n <= POLICY_FILTER_MAX);
         return filter;
 }
@@ -217,7 +217,7 @@ static const Call arguments[] = {
 
 static void test_calls(void **state) {
         static const Call *const lists[] = {allowed, denied, unknown, arguments};
-        Filter filter = build(false, "");
+        Filter filter = build(false, false, "");
 
         for (size_t i = 0; i < ELEMENTSOF(lists); i++)
                 run(&filter, check_calls, lists[i]);
@@ -267,7 +267,7 @@ static const char *check_exec(const void *userdata) {
 }
 
 static void test_programs(void **state) {
-        Filter filter = build(false, "");
+        Filter filter = build(false, false, "");
 
         run(&filter, check_threads_and_children, NULL);
         run(&filter, check_exec, NULL);
@@ -298,9 +298,39 @@ static void test_changes(void **state) {
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-                Filter filter = build(false, rows[i].calls);
+                Filter filter = build(false, false, rows[i].calls);
                 run(&filter, check_calls, rows[i].checks);
                 free(filter.code);
+        }
+}
+
+/* ---- Iomap= ------------------------------------------------------------------------------------------------------ */
+
+/* Of the kernel's fuse-iomap a server calls what it may without privilege, and only if its type may have that at all. What registers devices is
+ * the broker's affair. */
+static void test_iomap(void **state) {
+        static const unsigned long numbers[] = {0x4008e566, 0x4008e563, 0x4004e564};
+        static const Call never[] = {
+                {"ioctl ADD_IOMAP", SYS_ioctl, {-1, 0xe565, 0}, ENOSYS},
+                {"ioctl ADD_IOMAP, as it was", SYS_ioctl, {-1, 0xe563, 0}, ENOSYS},
+                {"ioctl BACKING_OPEN", SYS_ioctl, {-1, 0x4010e501, 0}, ENOSYS},
+                {"prctl io flusher", SYS_prctl, {PR_SET_IO_FLUSHER, 1}, ENOSYS},
+                {NULL},
+        };
+
+        for (unsigned iomap = 0; iomap < 2; iomap++) {
+                static const char *const calls[] = {"", "+ioctl", "-ioctl"};
+                const int errors[] = {iomap ? EBADF : ENOSYS, EBADF, ENOSYS}; /* what a type says goes first */
+                for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                        Call checks[ELEMENTSOF(numbers) + 1] = {0};
+                        for (size_t k = 0; k < ELEMENTSOF(numbers); k++)
+                                checks[k] = (Call){"ioctl of fuse-iomap", SYS_ioctl, {-1, (long) numbers[k], 0}, errors[i]};
+                        Filter filter = build(false, iomap, calls[i]);
+                        run(&filter, check_calls, checks);
+                        if (i == 0)
+                                run(&filter, check_calls, never);
+                        free(filter.code);
+                }
         }
 }
 
@@ -309,13 +339,13 @@ static void test_unknown_name(void **state) {
         const char *name = NULL;
         Filter filter = {0};
 
-        assert_int_equal(server_filter_build(false, words, 2, &filter.code, &filter.n, &name), -ENOENT);
+        assert_int_equal(server_filter_build(false, false, words, 2, &filter.code, &filter.n, &name), -ENOENT);
         assert_string_equal(name, "no_such_call");
         assert_null(filter.code);
 }
 
 static void test_deterministic(void **state) {
-        Filter a = build(true, "+socket -kill"), b = build(true, "+socket -kill");
+        Filter a = build(true, true, "+socket -kill"), b = build(true, true, "+socket -kill");
 
         assert_int_equal(a.n, b.n);
         assert_memory_equal(a.code, b.code, a.n * sizeof(struct sock_filter));
@@ -371,7 +401,7 @@ static void test_notified(void **state) {
         static const char *const changes[] = {"", "+openat -openat +mount -stat"}; /* they cannot be changed */
 
         for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
-                Filter filter = build(true, changes[i]);
+                Filter filter = build(true, false, changes[i]);
                 char text[256] = "";
                 int fds[2], status;
                 assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
@@ -398,6 +428,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_calls),         cmocka_unit_test(test_programs),
                 cmocka_unit_test(test_changes),       cmocka_unit_test(test_unknown_name),
+                cmocka_unit_test(test_iomap),
                 cmocka_unit_test(test_deterministic), cmocka_unit_test(test_notified),
         };
 
