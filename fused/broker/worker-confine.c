@@ -34,6 +34,18 @@ static int keep_capabilities(const cap_value_t *kept, size_t n) {
         return 0;
 }
 
+int worker_give_up(cap_value_t value) {
+        _cleanup_(caps_freep) cap_t caps = cap_get_proc();
+        static const cap_flag_t sets[] = {CAP_PERMITTED, CAP_EFFECTIVE, CAP_INHERITABLE};
+
+        if (!caps)
+                return -errno;
+        for (size_t i = 0; i < ELEMENTSOF(sets); i++)
+                if (cap_set_flag(caps, sets[i], 1, &value, CAP_CLEAR) < 0)
+                        return -errno;
+        return RET_NERRNO(cap_set_proc(caps));
+}
+
 int worker_become_nobody(const cap_value_t *kept, size_t n) {
         if (setgroups(0, NULL) < 0 || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
             setresuid(NOBODY, NOBODY, NOBODY) < 0)

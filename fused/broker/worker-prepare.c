@@ -5,13 +5,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/kernel.h"
 #include "broker/worker.h"
 #include "policy/options.h"
 
@@ -212,43 +210,7 @@ static int open_slots(const WorkerJob *job, bool trees, WorkerReport *report, in
         return 0;
 }
 
-/* Before the mount, once, by somebody with CAP_SYS_RAWIO in the first user namespace, which is lost on the way into another one. The server asks the
- * kernel whether it may; without, it moves data itself. */
-static void allow_iomap(const WorkerJob *job, const WorkerReport *report, int fd) {
-        if (!job->type->iomap || report->foreign_user_ns)
-                return;
-        if (ioctl(fd, KERNEL_ADD_IOMAP) < 0 && errno == ENOTTY)
-                (void) ioctl(fd, KERNEL_ADD_IOMAP_OLD);
-}
-
-static int open_fuse(const WorkerJob *job, WorkerReport *report, int *ret_fd) {
-        int fd;
-
-        report->stage = BROKER_STAGE_FUSE_DEVICE;
-        fd = RET_NERRNO(openat(job->host->dev_fd, "fuse", O_RDWR | O_CLOEXEC));
-        if (fd < 0)
-                return fd;
-        /* Where the kernel can, FUSE_INIT is part of the mount call: a server that reads too early waits for the mount, and
-         * a mount that exists has been answered. ENOTTY before 6.18. */
-        const char *without = getenv("FUSED_WITHOUT"); /* to test the other way on a kernel that has it */
-        report->sync_init = job->type->hand_over != POLICY_HAND_OVER_CALLER && /* it is the caller's library that asks for it */
-                            !(without && strcmp(without, "sync-init") == 0) && ioctl(fd, FUSE_DEV_IOC_SYNC_INIT) == 0;
-        allow_iomap(job, report, fd);
-        *ret_fd = fd;
-        return 0;
-}
-
-/* For servers that map: the FUSE device for each of their threads (clones are made of them once it is mounted), and devices again without
- * the page cache. In the namespaces in which the first ones were opened; a failure of these is no failure of the mount. */
-static void open_clones(const WorkerJob *job, WorkerReport *report, int clones[POLICY_CLONES_MAX]) {
-        for (uint32_t i = 0; i < MIN_OF(job->type->device_clones, POLICY_CLONES_MAX); i++) {
-                clones[i] = openat(job->host->dev_fd, "fuse", O_RDWR | O_CLOEXEC);
-                if (clones[i] < 0)
-                        return;
-                report->n_clones++;
-        }
-}
-
+/* For servers that map: devices again, without the page cache; a failure of this is no failure of the mount. */
 static void open_direct(const WorkerJob *job, const int slots[POLICY_SLOTS_MAX], WorkerReport *report, int direct[POLICY_SLOTS_MAX]) {
         for (uint32_t i = 0; i < POLICY_SLOTS_MAX; i++) {
                 if (job->type->device_clones == 0 || job->slot_kinds[i] != BROKER_SLOT_DEVICE || slots[i] < 0)
@@ -301,10 +263,10 @@ int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds, size_t 
         r = worker_enter_user_ns(job, report);
         if (r < 0)
                 return r;
-        r = open_fuse(job, report, &fds[0]);
+        r = worker_open_fuse(job, report, &fds[0]);
         if (r < 0)
                 return r;
-        open_clones(job, report, clones);
+        worker_open_clones(job, report, clones);
         r = worker_become_caller(job, report);
         if (r < 0)
                 return r;

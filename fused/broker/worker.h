@@ -150,6 +150,9 @@ int worker_start(const WorkerJob *job, pid_t *ret_pid, int *ret_socket) _must_ch
 /* The steps, one file each; they run in the worker. */
 int worker_check(const WorkerJob *job, WorkerReport *report); /* worker-prepare.c: everything that may be refused beforehand */
 int worker_prepare(const WorkerJob *job, WorkerReport *report, int *fds /* [WORKER_FDS_MAX] */, size_t *n_fds); /* worker-prepare.c */
+/* worker-fuse.c, in the caller's user namespace. After the first one nobody in this process has CAP_SYS_RAWIO any more. */
+int worker_open_fuse(const WorkerJob *job, WorkerReport *report, int *ret_fd) _must_check_;
+void worker_open_clones(const WorkerJob *job, WorkerReport *report, int clones[POLICY_CLONES_MAX]);
 typedef struct CallerFacts {
         char cgroup[1024]; /* path; "" if not known */
         bool foreign;      /* its user namespace is not ours */
@@ -162,8 +165,9 @@ int worker_mount(const WorkerJob *job, const WorkerGo *go, int fuse_fd, int sock
 int worker_unmount(const WorkerJob *job); /* worker-unmount.c */
 int worker_program(const WorkerJob *job, WorkerReport *report, int *fds /* [WORKER_FDS_MAX] */, size_t *n_fds); /* worker-program.c */
 void worker_attach(const WorkerJob *job, int socket_fd); /* worker-attach.c */
-/* worker-confine.c, both for good. Nobody, with these capabilities and no other: */
+/* worker-confine.c, all for good. Nobody, with these capabilities and no other: */
 int worker_become_nobody(const cap_value_t *kept, size_t n) _must_check_;
+int worker_give_up(cap_value_t value) _must_check_; /* one capability; not to have it is fine */
 /* Nothing but these system calls, as far as this machine has them (a number below 0: not), and one command of bpf(2), or -1. EPERM else. */
 int worker_confine(const int *calls, size_t n, int bpf_command) _must_check_;
 int worker_clone_tree(const Host *host, int tree_fd, uid_t from_uid, gid_t from_gid, uid_t to, bool read_only,
