@@ -33,8 +33,10 @@ int kernel_upsert(struct fused_map *map, MapFile *file, const struct fused_mappi
         notice.read = half(map, read, write);
         notice.write = half(map, write, read);
         r = map->kernel_calls->notify(map, IOMAP_NOTIFY_UPSERT, &notice, sizeof notice);
-        if (r >= 0)
+        if (r >= 0) {
                 atomic_store(&file->kernel_caches, true);
+                kernel_has_shown(map);
+        }
         return r;
 }
 

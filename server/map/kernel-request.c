@@ -133,6 +133,8 @@ static void answer(struct fused_map *map, SessionThread *thread, const struct fu
         else {
                 _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
                 memcpy(&in, argument, answers[i].in);
+                if (file)
+                        kernel_has_shown(map);
                 r = file ? answers[i].answer(map, file, &in, &out) : -ESTALE;
         }
         (void) session_reply(thread, header->unique, r, &vector, r < 0 || answers[i].out == 0 ? 0 : 1);
@@ -159,11 +161,14 @@ static SessionTaken on_data(struct fused_map *map, SessionThread *thread, struct
         return map_user_engine.request(map, thread, header, argument, size);
 }
 
-/* The kernel zeroes what is left of blocks, and knows the size. */
+/* The kernel zeroes what is left of blocks, knows the size, and clears the bits for setting ids. It cannot do the first without asking where the
+ * block is, so while it has never asked, it is one that has not understood the flags, and all of that is the user engine's; as it is for what
+ * is not mapped. */
 static SessionTaken on_change(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
         _cleanup_file_ MapFile *file = map_file_get(map->files, header->nodeid);
+        const bool ours = !file || atomic_load(&file->ordinary) || !atomic_load(&map->kernel_moves);
 
-        return file && atomic_load(&file->ordinary) ? map_user_engine.request(map, thread, header, argument, size) : SESSION_PASS;
+        return ours ? map_user_engine.request(map, thread, header, argument, size) : SESSION_PASS;
 }
 
 /* The data is on the device by now, and maybe in the device's own memory. */

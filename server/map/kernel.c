@@ -107,6 +107,8 @@ static void attach_program(struct fused_map *map) {
                 return;
         r = map->kernel_calls->attach_program(map);
         map->program_attached = r >= 0;
+        if (r >= 0)
+                kernel_has_shown(map); /* what the program is asked is not heard of here */
         if (r < 0)
                 map_log(map, "the kernel does not take the mapping program: %s; it is run by the server", strerror(-r));
 }

@@ -24,6 +24,12 @@ struct MapKernelCalls {
 };
 extern const MapKernelCalls map_kernel_calls;
 
+/* That it moves data itself. Written once: it is looked at with every request. */
+static inline void kernel_has_shown(struct fused_map *map) {
+        if (!atomic_load_explicit(&map->kernel_moves, memory_order_relaxed))
+                atomic_store(&map->kernel_moves, true);
+}
+
 SessionTaken kernel_request(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size);
 /* The first request is the kernel's word on whether it agreed. Decides, and answers it if it is CONFIG. */
 SessionTaken kernel_first_request(struct fused_map *map, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size);

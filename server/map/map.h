@@ -64,6 +64,7 @@ struct fused_map {
         const MapKernelCalls *kernel_calls; /* kernel.h */
         void *kernel_userdata;        /* whoever has put other calls there */
         bool decided;                 /* the kernel engine has heard the kernel's word on it */
+        atomic_bool kernel_moves;     /* kernel engine: the kernel has asked where data is, or taken it in: it moves data itself */
         int start_error;              /* what start() has said then */
         atomic_uint n_complaints;
         bool has_started;             /* start() was called before FUSE_INIT was answered */

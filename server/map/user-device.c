@@ -241,3 +241,11 @@ int device_sync(MapDevice *device) {
 int device_sync_all(MapDevice *device) {
         return sync_device(device, /* all= */ true);
 }
+
+int devices_sync(struct fused_map *map, bool all) {
+        int r = 0;
+
+        for (uint32_t i = 0; i < map->n_devices && r >= 0 && !map->config.read_only; i++)
+                r = sync_device(&map->devices[i], all);
+        return r;
+}

@@ -167,10 +167,9 @@ static int error_since(struct fused_map *map, uint64_t nodeid) {
 /* A server that has no operation for it is not asked: libfuse would say so, and the kernel never ask again. What such a server writes itself is
  * seen to as well. */
 static bool on_fsync(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
-        int r = 0, earlier;
+        int r, earlier;
 
-        for (uint32_t i = 0; i < map->n_devices && r >= 0 && !map->config.read_only; i++)
-                r = map->has_fsync ? device_sync(&map->devices[i]) : device_sync_all(&map->devices[i]);
+        r = devices_sync(map, /* all= */ !map->has_fsync);
         earlier = error_since(map, header->nodeid);
         r = r < 0 ? r : earlier;
         if (r >= 0 && map->has_fsync)
@@ -180,13 +179,7 @@ static bool on_fsync(struct fused_map *map, SessionThread *thread, const struct 
 
 /* The server's alone, if it has this. */
 static bool on_fsyncdir(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
-        int r = 0;
-
-        if (map->has_fsyncdir)
-                return false;
-        for (uint32_t i = 0; i < map->n_devices && r >= 0 && !map->config.read_only; i++)
-                r = device_sync_all(&map->devices[i]);
-        return reply(thread, header, r);
+        return !map->has_fsyncdir && reply(thread, header, devices_sync(map, /* all= */ true));
 }
 
 /* ---- LSEEK ---------------------------------------------------------------------------------------------------------- */

@@ -43,6 +43,7 @@ void segments_move_each(const Segment *segments, const bool *writes, size_t n, S
 void device_written(MapDevice *device);
 int device_sync(MapDevice *device) _must_check_; /* what was written, and has been answered, is on the media */
 int device_sync_all(MapDevice *device) _must_check_; /* and what the server has written itself */
+int devices_sync(struct fused_map *map, bool all) _must_check_; /* either of these, for all devices */
 bool device_is_direct(const MapDevice *device, bool write, uint64_t length);
 
 /* user-aio.c; each thread has a context of its own. */

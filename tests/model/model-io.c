@@ -332,6 +332,14 @@ int model_fallocate(Model *model, ModelInode *inode, uint32_t mode, uint64_t pos
         return r;
 }
 
+int model_chown(Model *model, ModelInode *inode, uint32_t uid) {
+        const struct fuse_setattr_in in = {.valid = FATTR_UID, .uid = uid};
+        struct fuse_attr_out out;
+        ssize_t n = model_ask(model, FUSE_SETATTR, inode->nodeid, &in, sizeof in, &out, sizeof out);
+
+        return n < 0 ? (int) n : 0;
+}
+
 int model_fsync(Model *model, ModelInode *inode) {
         const struct fuse_fsync_in in = {.fsync_flags = 0};
         ssize_t n = model_ask(model, FUSE_FSYNC, inode->nodeid, &in, sizeof in, NULL, 0);

@@ -134,4 +134,5 @@ int model_read(Model *model, ModelInode *inode, uint64_t pos, size_t size, uint8
 int model_write(Model *model, ModelInode *inode, uint64_t pos, size_t size, const uint8_t *data, bool direct);
 int model_truncate(Model *model, ModelInode *inode, uint64_t size);
 int model_fallocate(Model *model, ModelInode *inode, uint32_t mode, uint64_t pos, uint64_t length);
+int model_chown(Model *model, ModelInode *inode, uint32_t uid);
 int model_fsync(Model *model, ModelInode *inode);

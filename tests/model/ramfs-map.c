@@ -204,6 +204,14 @@ static int on_ioend(void *userdata, const struct fused_map_ioend *ioend, uint64_
         return 0;
 }
 
+static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid_t uid, gid_t gid) {
+        Ramfs *ramfs = userdata;
+
+        ramfs->n_kills++;
+        ramfs->last_kill = how;
+        return 0;
+}
+
 static int on_start(void *userdata) {
         Ramfs *ramfs = userdata;
 
@@ -332,7 +340,8 @@ static const struct fuse_lowlevel_ops lowlevel = {.lookup = on_lookup, .create =
 
 void ramfs_init(Ramfs *ramfs, const RamfsConfig *config) {
         const struct fused_map_operations operations = {
-                .begin = on_begin, .end = config->no_ends ? NULL : on_end, .ioend = on_ioend, .start = on_start};
+                .begin = on_begin, .end = config->no_ends ? NULL : on_end, .ioend = on_ioend, .start = on_start,
+                .kill_privileges = config->kills ? on_kill_privileges : NULL};
         const struct fused_map_config map_config = {.block_size = config->block_size, .cache_bytes = config->cache_bytes};
         struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 

@@ -19,6 +19,7 @@ typedef struct RamfsConfig {
         bool elsewhere; /* what holds data is never written to: out of place */
         bool retries;   /* tells the cache, and answers that it knows */
         bool no_ends;   /* end() is not there */
+        bool kills;     /* kill_privileges() is there */
         bool program;   /* what is mapped is said to be the program's as well */
 } RamfsConfig;
 
@@ -51,6 +52,7 @@ typedef struct Ramfs {
         int start_error, upsert_error; /* of the last upsert */
         uint32_t last_end_dev;
         int last_error; /* that came with an ioend */
+        unsigned n_kills, last_kill; /* FUSED_KILL_* */
         char started_engine[8];
         /* Spoils the next answers, if it is there. */
         void (*spoil)(struct fused_mapping *read, struct fused_mapping *write);

@@ -13,6 +13,16 @@
 
 static const RamfsConfig plain = {.block_size = BLOCK};
 
+/* The devices' own memory, emptied by fdatasync(2). */
+static unsigned n_syncs;
+static int synced_fds[4]; /* the last ones */
+
+int __wrap_fdatasync(int fd);
+int __wrap_fdatasync(int fd) {
+        synced_fds[n_syncs++ % ELEMENTSOF(synced_fds)] = fd;
+        return 0;
+}
+
 /* ---- the choice ----------------------------------------------------------------------------------------------------- */
 
 #define IOMAP_IS_THERE .minor = IOMAP_MINOR, .offers = true, .config_flags = 0x7f
@@ -171,6 +181,82 @@ static void test_attributes_ignored(void **state) {
         memset(data + 1000, 0, 2000);
         assert_memory_equal(data, back, sizeof data);
         assert_int_equal(world_free(world), 0);
+}
+
+/* And files that it has not read or written since it knows them: the end of a block that is cut off or punched must not be read again. */
+static void test_attributes_ignored_unasked(void **state) {
+        ModelConfig config = iomap_rn;
+        uint8_t data[BLOCK], wanted[BLOCK], back[BLOCK];
+
+        config.ignores_attr = true;
+        memset(data, 'y', sizeof data);
+        for (unsigned punch = 0; punch < 2; punch++) {
+                World *world = world_new(&(RamfsConfig){.block_size = BLOCK, .kills = true}, &config, true, 0);
+                Model *model = &world->model;
+                ModelInode *inode = model_create(model, "file");
+                assert_int_equal(model_write(model, inode, 0, sizeof data, data, false), 0);
+                model_forget(model, inode);
+                inode = model_lookup(model, "file");
+                world->ramfs.n_kills = 0;
+                assert_int_equal(model_chown(model, inode, 1), 0);
+                assert_int_equal(world->ramfs.n_kills, 1);
+                assert_int_equal(world->ramfs.last_kill, FUSED_KILL_SET_ID);
+                if (punch)
+                        assert_int_equal(model_fallocate(model, inode, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 900), 0);
+                else {
+                        assert_int_equal(model_truncate(model, inode, 100), 0);
+                        assert_int_equal(model_truncate(model, inode, sizeof data), 0);
+                }
+                assert_int_equal(model_read(model, inode, 0, sizeof back, back, false), 0);
+                memcpy(wanted, data, sizeof wanted);
+                memset(wanted + 100, 0, punch ? 900 : sizeof wanted - 100);
+                assert_memory_equal(back, wanted, sizeof wanted);
+                assert_int_equal(world_free(world), 0);
+        }
+}
+
+/* A kernel that moves data need not have asked yet either. What the server may have zeroed for it is on the device before it looks there, and once
+ * it has asked, or a mapping was given to it, the server zeroes nothing. */
+static void test_changes_before_data(void **state) {
+        uint8_t data[BLOCK], wanted[BLOCK], back[BLOCK];
+
+        memset(data, 'z', sizeof data);
+        for (unsigned how = 0; how < 3; how++) {
+                World *world = world_new(&(RamfsConfig){.block_size = BLOCK, .kills = true}, how & 1 ? &iomap_rn : &iomap_r7, true, 0);
+                Model *model = &world->model;
+                struct fused_map *map = world->ramfs.map;
+                ModelInode *inode = model_create(model, "file");
+                struct fused_mapping where;
+                assert_int_equal(model_write(model, inode, 0, sizeof data, data, false), 0);
+                ramfs_where(&world->ramfs, inode->nodeid, 0, &where);
+                map->kernel_moves = false; /* as if another mount had written it */
+                if (how == 1)
+                        assert_int_equal(model_read(model, inode, 0, sizeof back, back, false), 0);
+                if (how == 2)
+                        assert_int_equal(fused_map_upsert(map, inode->nodeid, &where, NULL), 0);
+                n_syncs = 0;
+                const unsigned begun = world->ramfs.n_begin;
+                assert_int_equal(model_fallocate(model, inode, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 900), 0);
+                assert_int_equal(n_syncs > 0, how == 0);
+                assert_false(map->devices[0].dirty || map->devices[1].dirty);
+                assert_true(world->ramfs.n_begin > begun);
+                memcpy(wanted, data, sizeof wanted);
+                memset(wanted + 100, 0, 900);
+                assert_int_equal(model_read(model, inode, 0, sizeof back, back, true), 0);
+                assert_memory_equal(back, wanted, sizeof wanted);
+                assert_int_equal(model_truncate(model, inode, 2000), 0);
+                assert_int_equal(model_truncate(model, inode, sizeof data), 0);
+                assert_int_equal(n_syncs > 0, how == 0);
+                assert_int_equal(model_chown(model, inode, 1), 0);
+                assert_int_equal(world->ramfs.n_kills, 0); /* the kernel does that for files, with the mode */
+                assert_int_equal(model_chown(model, &(ModelInode){.nodeid = FUSE_ROOT_ID}, 1), 0);
+                assert_int_equal(world->ramfs.n_kills, 1);
+                assert_int_equal(model->n_data, 0);
+                memset(wanted + 2000, 0, sizeof wanted - 2000);
+                assert_int_equal(model_read(model, inode, 0, sizeof back, back, true), 0);
+                assert_memory_equal(back, wanted, sizeof wanted);
+                assert_int_equal(world_free(world), 0);
+        }
 }
 
 /* ---- requests ------------------------------------------------------------------------------------------------------- */
@@ -625,7 +711,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_choice), cmocka_unit_test(test_config), cmocka_unit_test(test_devices), cmocka_unit_test(test_start_fails),
                 cmocka_unit_test(test_attributes),
-                cmocka_unit_test(test_attributes_ignored), cmocka_unit_test(test_bad_mappings), cmocka_unit_test(test_sizes),
+                cmocka_unit_test(test_attributes_ignored), cmocka_unit_test(test_attributes_ignored_unasked),
+                cmocka_unit_test(test_changes_before_data), cmocka_unit_test(test_bad_mappings), cmocka_unit_test(test_sizes),
                 cmocka_unit_test(test_ends), cmocka_unit_test(test_notifications), cmocka_unit_test(test_retry),
                 cmocka_unit_test(test_cache_limit), cmocka_unit_test(test_dead_inode), cmocka_unit_test(test_truncation_is_whole),
                 cmocka_unit_test(test_program), cmocka_unit_test(test_same_bytes)};
