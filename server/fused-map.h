@@ -82,6 +82,9 @@ struct fused_map_operations {
         /* What the server's fallocate would say to this, by mode and range; nothing changes. Asked by the user engine, which zeroes parts of blocks
          * before the server is called: what will be refused must not have changed anything. 0 or negative errno. May be NULL. */
         int (*fallocate_check)(void *userdata, uint64_t nodeid, int mode, uint64_t pos, uint64_t length);
+        /* syncfs(2): what the server knows and has not written yet goes to its devices' descriptors; the library then sees to it that their
+         * media hold everything. 0 or negative errno. May be NULL: nothing is kept back. */
+        int (*sync)(void *userdata);
         /* The engine is decided and devices have their cookies; no request has been answered yet. Programs are attached here. May be NULL. */
         int (*start)(void *userdata);
 };
@@ -96,14 +99,18 @@ struct fused_map_config {
 };
 
 /* Takes over no ownership of sf. args: for fuse_session_new(). lowlevel: the server's; its read, write, lseek are not called
- * for mapped files; its init() is called with what libfuse knows of the connection. The engine's choice is made in _run. */
+ * for mapped files, its destroy() by fused_map_free(); its init() is called with what libfuse knows of the connection. The engine's choice
+ * is made in _run. */
 FUSE_SERVICE_API int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_args *args,
                                    const struct fuse_lowlevel_ops *lowlevel, size_t lowlevel_size,
                                    const struct fused_map_operations *operations, const struct fused_map_config *config, void *userdata);
-FUSE_SERVICE_API void fused_map_free(struct fused_map *map); /* NULL is fine */
+/* NULL is fine. Where the kernel does the I/O itself, umount(2) waits for this, in the belief that the devices are free then: write
+ * everything and close their descriptors before. Until then mappings may be withdrawn. */
+FUSE_SERVICE_API void fused_map_free(struct fused_map *map);
 
-/* A device (or image file) that mappings may name. fd: borrowed, must stay open; opened for writing unless the map is read-only.
- * size: usable bytes, 0: ask the descriptor. Returns its number, from 1 on: what begin() puts into fused_mapping.dev in either engine. */
+/* A device (or image file) that mappings may name. fd: borrowed, must stay open until _run has returned; opened for writing unless the
+ * map is read-only. size: usable bytes, 0: ask the descriptor. Returns its number, from 1 on: what begin() puts into fused_mapping.dev in
+ * either engine. */
 FUSE_SERVICE_API int fused_map_add_device(struct fused_map *map, int fd, uint64_t size);
 
 /* The same device opened once more, with O_DIRECT: data then goes past the device's own page cache, and is cached once. fd is borrowed, a copy

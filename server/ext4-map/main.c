@@ -156,7 +156,9 @@ static int serve_volume(struct fuse_service *service, struct fuse_args *args, co
         if (r >= 0)
                 r = serve(options);
         int q = volume_close(&server.volume); /* while mappings can still be withdrawn */
-        fused_map_free(server.map);
+        fd = fd_close(fd);
+        direct_fd = fd_close(direct_fd);
+        fused_map_free(server.map); /* whoever unmounts may go on */
         return r < 0 ? r : q;
 }
 

@@ -217,10 +217,15 @@ static void on_fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t pos, off
         (void) fuse_reply_err(req, -r);
 }
 
-static void on_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi) {
+static int on_sync(void *userdata) {
         server_lock();
         int r = server.volume.is_dirty ? volume_flush(&server.volume, /* sync= */ false) : 0;
         server_unlock();
+        return r;
+}
+
+static void on_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi) {
+        int r = on_sync(NULL);
         int q = fused_map_device_sync(server.map, server.volume.dev);
         (void) fuse_reply_err(req, r < 0 ? -r : -q);
 }
@@ -302,7 +307,7 @@ static int on_fallocate_check(void *userdata, uint64_t nodeid, int mode, uint64_
 
 const struct fused_map_operations server_map_operations = {
         .fallocate_check = on_fallocate_check,
-        .begin = on_begin, .end = on_end, .ioend = on_ioend, .modified = on_modified, .kill_privileges = on_kill_privileges};
+        .begin = on_begin, .end = on_end, .ioend = on_ioend, .modified = on_modified, .kill_privileges = on_kill_privileges, .sync = on_sync};
 
 static void hook_upsert(void *userdata, ext2_ino_t ino, const struct fused_mapping *mapping) {
         (void) fused_map_upsert(server.map, id_of(ino), mapping, NULL); /* -ESTALE: nobody knows the file any more */

@@ -64,8 +64,9 @@ static int on_started(void *userdata) {
 
 static SessionTaken on_request(void *userdata, SessionThread *thread, struct fuse_in_header *header, void *argument, size_t size) {
         struct fused_map *map = userdata;
+        SessionTaken taken = map_whole_request(map, thread, header);
 
-        return map->engine->request(map, thread, header, argument, size);
+        return taken != SESSION_PASS ? taken : map->engine->request(map, thread, header, argument, size);
 }
 
 static void on_flush(void *userdata, SessionThread *thread) {
@@ -139,6 +140,9 @@ int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_a
 void fused_map_free(struct fused_map *map) {
         if (!map)
                 return;
+        for (uint32_t i = 0; i < map->n_devices; i++)
+                map->devices[i].direct_fd = fd_close(map->devices[i].direct_fd);
+        map_whole_answer(map);
         map->session = session_free(map->session);
         if (map->engine->done)
                 map->engine->done(map);
@@ -148,8 +152,6 @@ void fused_map_free(struct fused_map *map) {
         if (!map->channel)
                 free(map->statistics);
         map->channel = channel_free(map->channel);
-        for (uint32_t i = 0; i < map->n_devices; i++)
-                map->devices[i].direct_fd = fd_close(map->devices[i].direct_fd);
         free(map);
 }
 

@@ -6,7 +6,7 @@
  *   map.c       making, mounting, the choice of the engine      lookup.c   cache, then program, then server, each checked
  *   file.c      mapped files, by node id                        rules.c    what a mapping has to keep
  *   replies.c   entries, attributes, opens                      program.c  running a mapping program by its descriptor
- *   caretaker.c  every second: numbers to be shown, memory pressure
+ *   caretaker.c  every second: numbers to be shown, memory pressure   whole.c   requests about the whole mount
  *   user*.c     the user engine                                 kernel*.c  the kernel engine
  */
 
@@ -69,6 +69,10 @@ struct fused_map {
         atomic_uint n_complaints;
         bool has_started;             /* start() was called before FUSE_INIT was answered */
         bool writes_back;             /* user engine: the kernel keeps what is written, and knows sizes better */
+        struct { /* whole.c */
+                SessionThread *thread; /* NULL: nobody waits for it */
+                uint64_t unique;
+        } destroy;
         struct { /* user engine: user-flush.c */
                 pthread_mutex_t lock;
                 UserDeferred *first;  /* owned: requests that wait for their turn */
@@ -167,6 +171,12 @@ typedef struct MapHeldAttr {
 } MapHeldAttr;
 extern _Thread_local MapHeldAttr *map_held_attr;
 int map_send_attr(const MapHeldAttr *attr);
+
+/* ---- the whole mount ------------------------------------------------------------------------------------------------ */
+
+/* SESSION_PASS: it is none of these. */
+SessionTaken map_whole_request(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header);
+void map_whole_answer(struct fused_map *map); /* to who waits for the end of the mount */
 
 /* ---- programs ------------------------------------------------------------------------------------------------------- */
 

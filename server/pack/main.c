@@ -405,9 +405,11 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
                         (void) fused_map_add_direct(own.map, 1, direct_fd);
                 r = fused_map_run(own.map, &options);
         }
-        fused_map_free(own.map);
-        own.tables = extent_tables_free(own.tables);
         pack_close(&own.image);
+        fd = fd_close(fd);
+        direct_fd = fd_close(direct_fd);
+        fused_map_free(own.map); /* whoever unmounts may go on */
+        own.tables = extent_tables_free(own.tables);
         free(own.opens);
         free(options.mountpoint);
         return r;

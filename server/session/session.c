@@ -190,6 +190,10 @@ static bool ends(Session *session) {
         return session->stop && atomic_load(&session->n_needing) == 0;
 }
 
+void session_stop(SessionThread *thread) {
+        thread->session->stop = true; /* the thread wakes the others when it sees that */
+}
+
 int session_device_fd(const SessionThread *thread) {
         return thread->device_fd;
 }
@@ -245,6 +249,8 @@ int session_serve_one(Session *session) {
         SessionThread *thread = &session->threads[0];
         int r;
 
+        if (session->stop)
+                return -ENODEV;
         do
                 r = receive(thread);
         while (r == -EINTR && !session->stop);

@@ -52,7 +52,7 @@ struct fuse_session *session_fuse(Session *session);
 int session_add_clone(Session *session, int fd) _must_check_;
 /* Answers FUSE_INIT. Waits for it as long as the mount takes. */
 int session_start(Session *session) _must_check_;
-/* Within SessionHooks.started(): waits for one request, on the first descriptor, and does it. -ENODEV: the mount is gone. */
+/* Within SessionHooks.started(): waits for one request, on the first descriptor, and does it. -ENODEV: the mount is gone, or it was stopped. */
 int session_serve_one(Session *session) _must_check_;
 /* Serves on all descriptors with at least one, at most n_threads threads, until the mount is gone (0) or a signal came (0). */
 int session_serve(Session *session, unsigned n_threads) _must_check_;
@@ -72,6 +72,8 @@ int session_notify(SessionThread *thread, int code, const void *data, size_t siz
  * are ending. */
 bool session_needs_others(SessionThread *thread) _must_check_;
 void session_needs_nobody(SessionThread *thread);
+/* No more requests are read, by any thread: session_serve() returns 0 when those at hand are done. */
+void session_stop(SessionThread *thread);
 int session_device_fd(const SessionThread *thread); /* borrowed */
 unsigned session_thread_index(const SessionThread *thread); /* 0 .. n - 1 */
 /* Memory for data, SESSION_BUFFER_SIZE, aligned to a page; the thread's, for one use at a time: what is in it may be gone at the next call. */

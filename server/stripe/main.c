@@ -379,6 +379,10 @@ static int save(void) {
         return r;
 }
 
+static int on_sync(void *userdata) {
+        return save();
+}
+
 static void on_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi) {
         (void) fuse_reply_err(req, -save());
 }
@@ -446,6 +450,7 @@ typedef struct Devices {
 static void devices_done(Devices *devices) {
         fd_close_many(devices->fds, devices->n);
         fd_close_many(devices->direct_fds, devices->n);
+        devices->n = 0;
 }
 
 static int receive_devices(struct fuse_service *service, Devices *ret) {
@@ -491,7 +496,8 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
                 .lookup = on_lookup, .getattr = on_getattr, .setattr = on_setattr, .readdir = on_readdir, .create = on_create, .unlink = on_unlink,
                 .statfs = on_statfs, .open = on_open, .release = on_release, .fsync = on_fsync};
         static const struct fused_map_operations map_operations = {
-                .begin = on_begin, .ioend = on_ioend, .modified = on_modified, .kill_privileges = on_kill_privileges, .start = on_start};
+                .begin = on_begin, .ioend = on_ioend, .modified = on_modified, .kill_privileges = on_kill_privileges, .sync = on_sync,
+                .start = on_start};
         struct fused_map_config config = {.block_size = STRIPE_BLOCK};
         _cleanup_(devices_done) Devices devices = {0};
         struct fuse_cmdline_opts options = {0};
@@ -517,7 +523,8 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
                 r = fused_map_run(own.map, &options);
         if (own.map && !devices.read_only && save() < 0)
                 fprintf(stderr, "fused-stripe-server: the table of files could not be written\n");
-        fused_map_free(own.map);
+        devices_done(&devices);
+        fused_map_free(own.map); /* whoever unmounts may go on */
         free(options.mountpoint);
         return r;
 }

@@ -53,8 +53,12 @@ static void send_request(Model *model, uint32_t opcode, uint64_t nodeid, const v
         assert_int_equal(sendmsg(model->fd, &message, MSG_NOSIGNAL), header.len);
 }
 
+void model_send(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size) {
+        send_request(model, opcode, nodeid, in, in_size, NULL, 0);
+}
+
 /* Notifications come between. */
-static ssize_t receive_answer(Model *model, void *out, size_t out_size) {
+ssize_t model_receive(Model *model, void *out, size_t out_size) {
         static uint8_t packet[PACKET_MAX];
         struct fuse_out_header header;
         ssize_t n;
@@ -83,7 +87,7 @@ static ssize_t receive_answer(Model *model, void *out, size_t out_size) {
 ssize_t model_ask2(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size, const void *data, size_t data_size,
                    void *out, size_t out_size) {
         send_request(model, opcode, nodeid, in, in_size, data, data_size);
-        return receive_answer(model, out, out_size);
+        return model_receive(model, out, out_size);
 }
 
 ssize_t model_ask(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size, void *out, size_t out_size) {
@@ -129,7 +133,7 @@ static int send_config(Model *model) {
 }
 
 int model_start(Model *model) {
-        ssize_t n = receive_answer(model, &model->init, sizeof model->init);
+        ssize_t n = model_receive(model, &model->init, sizeof model->init);
 
         assert_int_equal(n, sizeof model->init);
         assert_int_equal(model->init.major, 7);
@@ -324,7 +328,27 @@ int model_unlink(Model *model, const char *name) {
         return (int) model_ask(model, FUSE_UNLINK, FUSE_ROOT_ID, name, strlen(name) + 1, NULL, 0);
 }
 
-void model_stop(Model *model) {
-        (void) model_ask(model, FUSE_DESTROY, 0, NULL, 0, NULL, 0);
+/* A file system that knows nothing of it is in sync; it is not asked again. */
+int model_syncfs(Model *model) {
+        const struct fuse_syncfs_in in = {0};
+        ssize_t n;
+
+        if (!model->iomap || model->no_syncfs)
+                return 0;
+        model->n_syncfs++;
+        n = model_ask(model, FUSE_SYNCFS, FUSE_ROOT_ID, &in, sizeof in, NULL, 0);
+        model->no_syncfs = n == -ENOSYS;
+        return n == -ENOSYS ? 0 : n > 0 ? -EIO : (int) n;
+}
+
+int model_unmount(Model *model) {
+        int r = model_syncfs(model);
+
+        if (model->iomap) /* else nobody waits */
+                assert_int_equal(model_ask(model, FUSE_DESTROY, 0, NULL, 0, NULL, 0), 0);
+        return r;
+}
+
+void model_hang_up(Model *model) {
         (void) shutdown(model->fd, SHUT_RDWR);
 }

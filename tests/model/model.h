@@ -85,13 +85,13 @@ typedef struct Model {
         ModelInode inodes[MODEL_INODES_MAX];
         size_t n_inodes;
         uint64_t unique;
-        bool no_end, no_ioend; /* ENOSYS once */
+        bool no_end, no_ioend, no_syncfs; /* ENOSYS once */
         bool attached;
         /* The mapping program, if it is attached: true: handled. */
         bool (*program)(void *userdata, const IomapBeginIn *in, uint64_t nodeid, IomapBeginOut *out);
         void *program_userdata;
         int notify_result;     /* of the last notification */
-        unsigned n_begin, n_end, n_ioend, n_upsert, n_invalidate, n_data, n_cached, n_by_program;
+        unsigned n_begin, n_end, n_ioend, n_upsert, n_invalidate, n_data, n_cached, n_by_program, n_syncfs;
 } Model;
 
 void model_init(Model *model, const ModelConfig *config); /* asserts */
@@ -113,8 +113,14 @@ void model_forget(Model *model, ModelInode *inode);         /* its place is free
 int model_open(Model *model, ModelInode *inode, uint32_t flags);
 int model_release(Model *model, ModelInode *inode); /* as close(2) does: FLUSH, then RELEASE */
 int model_unlink(Model *model, const char *name);
-/* As at unmount: DESTROY, then there is nothing more to be read. */
-void model_stop(Model *model);
+/* Unmounting: what is cached has been written. With fuse-iomap SYNCFS and DESTROY are answered when this returns; the server's end reads nothing
+ * more after model_hang_up(). Returns the error of SYNCFS. */
+int model_unmount(Model *model);
+void model_hang_up(Model *model);
+int model_syncfs(Model *model);
+/* The two halves of model_ask(). */
+void model_send(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size);
+ssize_t model_receive(Model *model, void *out, size_t out_size);
 ModelDevice *model_device(Model *model, uint32_t cookie);
 
 /* 0 or a negative errno. pos: UINT64_MAX for an upsert. */

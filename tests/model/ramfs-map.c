@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
+#include "map/map.h"
 
 #define FIRST_NODE 2U
 #define INO_OF(node) ((node) + 1000)
@@ -212,11 +213,19 @@ static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid
         return 0;
 }
 
+static int on_sync(void *userdata) {
+        Ramfs *ramfs = userdata;
+
+        return ramfs->sync ? ramfs->sync() : 0;
+}
+
 static int on_start(void *userdata) {
         Ramfs *ramfs = userdata;
 
         ramfs->n_starts++;
         (void) snprintf(ramfs->started_engine, sizeof ramfs->started_engine, "%s", fused_map_engine(ramfs->map));
+        if (ramfs->config.clone_fd)
+                assert_int_equal(session_add_clone(ramfs->map->session, ramfs->config.clone_fd), 0);
         return ramfs->start_error;
 }
 
@@ -340,7 +349,7 @@ static const struct fuse_lowlevel_ops lowlevel = {.lookup = on_lookup, .create =
 
 void ramfs_init(Ramfs *ramfs, const RamfsConfig *config) {
         const struct fused_map_operations operations = {
-                .begin = on_begin, .end = config->no_ends ? NULL : on_end, .ioend = on_ioend, .start = on_start,
+                .begin = on_begin, .end = config->no_ends ? NULL : on_end, .ioend = on_ioend, .start = on_start, .sync = on_sync,
                 .kill_privileges = config->kills ? on_kill_privileges : NULL};
         const struct fused_map_config map_config = {.block_size = config->block_size, .cache_bytes = config->cache_bytes};
         struct fuse_args args = FUSE_ARGS_INIT(0, NULL);

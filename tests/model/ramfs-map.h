@@ -21,6 +21,7 @@ typedef struct RamfsConfig {
         bool no_ends;   /* end() is not there */
         bool kills;     /* kill_privileges() is there */
         bool program;   /* what is mapped is said to be the program's as well */
+        int clone_fd;   /* another descriptor of the device, taken over: a second thread. 0: none */
 } RamfsConfig;
 
 typedef enum RamfsState {
@@ -54,6 +55,7 @@ typedef struct Ramfs {
         int last_error; /* that came with an ioend */
         unsigned n_kills, last_kill; /* FUSED_KILL_* */
         char started_engine[8];
+        int (*sync)(void);    /* what sync() does, if it is there */
         /* Spoils the next answers, if it is there. */
         void (*spoil)(struct fused_mapping *read, struct fused_mapping *write);
         unsigned seed;

@@ -246,6 +246,8 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
                         (void) fused_map_add_direct(own.map, 1, direct_fd); /* image files have none */
                 r = fused_map_run(own.map, &options);
         }
+        fd = fd_close(fd);
+        direct_fd = fd_close(direct_fd);
         fused_map_free(own.map);
         free(options.mountpoint);
         return r;

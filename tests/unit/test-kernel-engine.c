@@ -16,11 +16,13 @@ static const RamfsConfig plain = {.block_size = BLOCK};
 /* The devices' own memory, emptied by fdatasync(2). */
 static unsigned n_syncs;
 static int synced_fds[4]; /* the last ones */
+static int sync_error;
 
 int __wrap_fdatasync(int fd);
 int __wrap_fdatasync(int fd) {
         synced_fds[n_syncs++ % ELEMENTSOF(synced_fds)] = fd;
-        return 0;
+        errno = -sync_error;
+        return sync_error ? -1 : 0;
 }
 
 /* ---- the choice ----------------------------------------------------------------------------------------------------- */
@@ -331,6 +333,119 @@ static void test_sizes(void **state) {
         assert_int_equal(world_free(world), 0);
 }
 
+/* ---- the whole mount ------------------------------------------------------------------------------------------------ */
+
+static int sync_result;
+static unsigned n_asked_to_sync, synced_before;
+static int count_sync(void) {
+        n_asked_to_sync++;
+        synced_before = n_syncs;
+        return sync_result;
+}
+
+/* syncfs(2): what the server knows, then the devices, each; on both engines, as a kernel to which CONFIG was refused sends it, too. */
+static void test_syncfs(void **state) {
+        ModelConfig refuses = iomap_rn;
+
+        refuses.add_device_error = -ENOSPC;
+        for (unsigned i = 0; i < 2; i++) {
+                World *world = world_new(&plain, i ? &refuses : &iomap_r7, true, 0);
+                Model *model = &world->model;
+                assert_string_equal(world->ramfs.started_engine, i ? "user" : "kernel");
+                world->ramfs.sync = count_sync;
+                n_syncs = n_asked_to_sync = synced_before = 0;
+                sync_result = 0;
+                assert_int_equal(model_syncfs(model), 0);
+                assert_false(model->no_syncfs);
+                assert_int_equal(n_asked_to_sync, 1);
+                assert_int_equal(synced_before, 0);
+                assert_int_equal(n_syncs, RAMFS_DEVICES);
+                assert_int_not_equal(synced_fds[0], synced_fds[1]);
+                sync_error = -EIO;
+                assert_int_equal(model_syncfs(model), -EIO);
+                sync_error = 0;
+                sync_result = -ENOSPC;
+                assert_int_equal(model_syncfs(model), -ENOSPC);
+                assert_true(n_syncs > RAMFS_DEVICES * 2); /* the devices' turn comes all the same */
+                world->ramfs.map->operations.sync = NULL;
+                n_syncs = 0;
+                assert_int_equal(model_syncfs(model), 0);
+                assert_int_equal(n_syncs, RAMFS_DEVICES);
+                assert_int_equal(world_free(world), 0);
+        }
+}
+
+static void linger(struct fused_mapping *read, struct fused_mapping *write) {
+        (void) usleep(50000);
+}
+
+/* Who unmounts waits until the server lets go of the mount, and until everything that its threads are at is done. On both engines, and before CONFIG
+ * as well. */
+static void test_destroy(void **state) {
+        ModelConfig refuses = iomap_rn;
+        IomapBeginOut out;
+        void *result;
+
+        refuses.add_device_error = -ENOSPC;
+        for (unsigned i = 0; i < 2; i++) {
+                int pair[2];
+                assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+                World *world = world_new(&(RamfsConfig){.block_size = BLOCK, .clone_fd = pair[1]}, i ? &refuses : &iomap_r7, true, 0);
+                Model *model = &world->model;
+                ModelInode *inode = model_create(model, "file");
+                const IomapBeginIn in = {.attr_ino = inode->ino, .count = 1};
+                world->ramfs.spoil = linger;
+                const int ours = model->fd;
+                model->fd = pair[0];
+                model_send(model, i ? FUSE_GETATTR : IOMAP_BEGIN, inode->nodeid, &in, sizeof in);
+                const uint64_t unique = model->unique;
+                (void) usleep(10000);
+                model->fd = ours;
+                model_send(model, FUSE_DESTROY, 0, NULL, 0);
+                assert_int_equal(pthread_join(world->thread, &result), 0);
+                assert_int_equal((int) (intptr_t) result, 0);
+                assert_int_equal(recv(model->fd, &out, sizeof out, MSG_DONTWAIT), -1);
+                assert_true(recv(pair[0], &out, sizeof out, MSG_DONTWAIT) > 0); /* of what had come before */
+                assert_int_equal(((const struct fuse_out_header *) (const void *) &out)->unique, unique);
+                const int direct = fd_dup(world->ramfs.device_fds[0]);
+                world->ramfs.map->devices[0].direct_fd = direct;
+                ramfs_done(&world->ramfs);
+                assert_int_equal(model_receive(model, NULL, 0), 0);
+                assert_int_equal(fcntl(direct, F_GETFD), -1);
+                (void) fd_close(pair[0]);
+                model_done(model);
+                free(world);
+        }
+}
+
+/* Unmounted before it was used. */
+static void test_destroy_early(void **state) {
+        const struct fuse_init_in in = {.major = 7, .minor = IOMAP_MINOR, .flags = FUSE_INIT_EXT, .flags2 = IOMAP_INIT >> 32};
+        World *world = calloc(1, sizeof *world);
+        struct fuse_init_out out;
+        void *result;
+        char path[32];
+
+        assert_non_null(world);
+        ramfs_init(&world->ramfs, &plain);
+        model_init(&world->model, &iomap_r7);
+        world->ramfs.map->kernel_calls = &model_calls;
+        world->ramfs.map->kernel_userdata = &world->model;
+        model_say_block_devices(&world->model, world->ramfs.map);
+        (void) snprintf(path, sizeof path, "/dev/fd/%d", world->model.server_fd);
+        assert_int_equal(fuse_session_mount(fused_map_session(world->ramfs.map), path), 0);
+        assert_int_equal(pthread_create(&world->thread, NULL, world_serve, world), 0);
+        assert_true(model_ask(&world->model, FUSE_INIT, 0, &in, sizeof in, &out, sizeof out) > 0);
+        model_send(&world->model, FUSE_DESTROY, 0, NULL, 0);
+        assert_int_equal(pthread_join(world->thread, &result), 0);
+        assert_int_equal((int) (intptr_t) result, 0);
+        assert_int_equal(world->ramfs.n_starts, 0);
+        ramfs_done(&world->ramfs);
+        assert_int_equal(model_receive(&world->model, NULL, 0), 0);
+        model_done(&world->model);
+        free(world);
+}
+
 /* As a disk that has gone bad: it can be read. */
 static void refuse_writes(Model *model, bool refuse) {
         static int writable[MODEL_DEVICES_MAX];
@@ -526,10 +641,6 @@ static void test_dead_inode(void **state) {
 
 /* ---- the user engine ------------------------------------------------------------------------------------------------ */
 
-static void linger(struct fused_mapping *read, struct fused_mapping *write) {
-        (void) usleep(50000);
-}
-
 /* When a truncation is answered, nothing of it is outstanding: the file may be unlinked, and its blocks be somebody else's. */
 static void test_truncation_is_whole(void **state) {
         World *world = world_new(&plain, &stock, true, 0);
@@ -713,6 +824,7 @@ int main(void) {
                 cmocka_unit_test(test_attributes),
                 cmocka_unit_test(test_attributes_ignored), cmocka_unit_test(test_attributes_ignored_unasked),
                 cmocka_unit_test(test_changes_before_data), cmocka_unit_test(test_bad_mappings), cmocka_unit_test(test_sizes),
+                cmocka_unit_test(test_syncfs), cmocka_unit_test(test_destroy), cmocka_unit_test(test_destroy_early),
                 cmocka_unit_test(test_ends), cmocka_unit_test(test_notifications), cmocka_unit_test(test_retry),
                 cmocka_unit_test(test_cache_limit), cmocka_unit_test(test_dead_inode), cmocka_unit_test(test_truncation_is_whole),
                 cmocka_unit_test(test_program), cmocka_unit_test(test_same_bytes)};

@@ -55,7 +55,7 @@ typedef struct Twin {
 } Twin;
 
 static const Kind *kind;
-static Twin *twins; /* shared with the processes that mount */
+static Twin *twins; /* shared with the processes that mount; the second half as it was when everything was last synchronised */
 static unsigned seed, step_number, n_written;
 static ModelInode *inodes[FILES];
 static Model model;
@@ -236,6 +236,29 @@ static void step(void) {
                 step_unlink(i);
 }
 
+/* ---- the end -------------------------------------------------------------------------------------------------------- */
+
+static int run_command(const char *format) {
+        char command[512];
+
+        (void) snprintf(command, sizeof command, format, lone_directory);
+        return system(command);
+}
+
+/* Whoever unmounts may take the devices for something else at once: they are whole, and nobody has them open. */
+static void check_released(void) {
+        char path[64], target[128];
+
+        for (int fd = 3; fd < 256; fd++) {
+                (void) snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+                const ssize_t n = readlink(path, target, sizeof target - 1);
+                target[MAX_OF(n, (ssize_t) 0)] = 0;
+                if (strncmp(target, lone_directory, strlen(lone_directory)) == 0)
+                        fail_msg("%s: %s is open after the mount's end", kind->name, target);
+        }
+        assert_int_equal(run_command(kind->check), 0);
+}
+
 /* ---- one mount ------------------------------------------------------------------------------------------------------ */
 
 static void *serve(void *userdata) {
@@ -279,23 +302,63 @@ static void grow_over(void) {
         assert_int_equal(model_release(&model, grows), 0);
 }
 
+/* All that is known is on the devices: a copy of them, taken while the server goes on, has it; mount_copy() looks. */
+static void sync_and_copy(void) {
+        assert_int_equal(model_syncfs(&model), 0);
+        assert_int_equal(run_command("cd %s && rm -rf copy && mkdir copy && cp device* copy"), 0);
+        memcpy(twins + FILES, twins, FILES * sizeof *twins);
+}
+
+static void begin_mount(pthread_t *thread, const ModelConfig *config) {
+        model_init(&model, config);
+        model_send_init(&model);
+        lone_direct = config->minor == IOMAP_MINOR;
+        assert_int_equal(pthread_create(thread, NULL, serve, NULL), 0);
+        assert_int_equal(model_start(&model), 0);
+        find_files(config->minor == IOMAP_MINOR);
+}
+
+static void end_mount(pthread_t thread) {
+        void *result;
+
+        assert_int_equal(model.notify_result, 0);
+        assert_int_equal(model_unmount(&model), 0);
+        assert_false(model.no_syncfs);
+        if (model.iomap)
+                check_released(); /* though the server has not ended yet */
+        model_hang_up(&model);
+        assert_int_equal(pthread_join(thread, &result), 0);
+        assert_int_equal((int) (intptr_t) result, 0);
+        model_done(&model);
+}
+
+static void mount_copy(void **state) {
+        pthread_t thread;
+
+        strcat(lone_directory, "/copy");
+        twins += FILES;
+        begin_mount(&thread, &columns[column_number]);
+        for (unsigned i = 0; i < FILES; i++)
+                if (twins[i].exists)
+                        assert_int_equal(model_release(&model, inodes[i]), 0);
+        end_mount(thread);
+}
+
 static void run_mount(void **state) {
         const char *wanted = getenv("KERNEL_SERVERS_STEPS"); /* more of them by hand */
         const unsigned n_steps = wanted ? (unsigned) strtoul(wanted, NULL, 10) : 400;
         const ModelConfig *config = &columns[column_number];
         const bool iomap = config->minor == IOMAP_MINOR;
         pthread_t thread;
-        void *result;
 
-        model_init(&model, config);
-        model_send_init(&model);
-        assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
-        assert_int_equal(model_start(&model), 0);
-        find_files(iomap);
+        begin_mount(&thread, config);
         if (!kind->read_only && column_number == 0)
                 grow_over();
-        for (step_number = 0; step_number < n_steps; step_number++)
+        for (step_number = 0; step_number < n_steps; step_number++) {
+                if (step_number == n_steps / 2 && iomap && !kind->read_only)
+                        sync_and_copy();
                 step();
+        }
         for (unsigned i = 0; i < FILES; i++) {
                 if (!twins[i].exists)
                         continue;
@@ -306,21 +369,10 @@ static void run_mount(void **state) {
         assert_int_equal(model.n_data > 0, !iomap); /* on the kernel engine no byte goes through the server */
         assert_int_equal(model.n_begin + model.n_upsert > 0, iomap);
         assert_true(kind->read_only || n_written > n_steps / 8);
-        assert_int_equal(model.notify_result, 0);
-        model_stop(&model);
-        assert_int_equal(pthread_join(thread, &result), 0);
-        assert_int_equal((int) (intptr_t) result, 0);
-        model_done(&model);
+        end_mount(thread);
 }
 
 /* ---- all of them ---------------------------------------------------------------------------------------------------- */
-
-static int run_command(const char *format) {
-        char command[512];
-
-        (void) snprintf(command, sizeof command, format, lone_directory);
-        return system(command);
-}
 
 static void make_twins(void) {
         char path[96];
@@ -341,8 +393,19 @@ static void make_twins(void) {
         }
 }
 
+/* In a process of its own. */
+static int run_child(const struct CMUnitTest *test) {
+        int status;
+
+        (void) fflush(NULL);
+        pid_t pid = fork();
+        if (pid == 0)
+                exit(_cmocka_run_group_tests(kind->name, test, 1, NULL, NULL));
+        return pid < 0 || waitpid(pid, &status, 0) != pid || status != 0;
+}
+
 static int run_round(unsigned round) {
-        static const struct CMUnitTest mount[] = {cmocka_unit_test(run_mount)};
+        static const struct CMUnitTest mount = cmocka_unit_test(run_mount), copy = cmocka_unit_test(mount_copy);
         int failed = 0;
 
         (void) snprintf(lone_directory, sizeof lone_directory, "/tmp/kernel-servers-XXXXXX");
@@ -351,13 +414,10 @@ static int run_round(unsigned round) {
         make_twins();
         failed = run_command(kind->make[round]) != 0;
         for (column_number = 0; column_number < ELEMENTSOF(columns) && !failed; column_number++) {
-                int status;
                 seed = round * 10 + column_number + 1;
-                (void) fflush(NULL);
-                pid_t pid = fork();
-                if (pid == 0)
-                        exit(cmocka_run_group_tests_name(kind->name, mount, NULL, NULL));
-                failed = pid < 0 || waitpid(pid, &status, 0) != pid || status != 0;
+                failed = run_child(&mount);
+                if (!failed && columns[column_number].minor == IOMAP_MINOR && !kind->read_only)
+                        failed = run_child(&copy);
                 if (!failed && run_command(kind->check) != 0) {
                         fprintf(stderr, "%s: what is left after column %u is damaged\n", kind->name, column_number);
                         failed = 1;
@@ -373,7 +433,7 @@ int main(void) {
         for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
                 if (strcmp(kinds[i].name, SERVER) == 0)
                         kind = &kinds[i];
-        twins = mmap(NULL, FILES * sizeof *twins, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        twins = mmap(NULL, 2 * FILES * sizeof *twins, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (!kind || twins == MAP_FAILED)
                 return 1;
         for (unsigned round = 0; round < ELEMENTSOF(kind->make) && !failed; round++)
