@@ -101,7 +101,7 @@ static const char *const reason_names[_CHANNEL_REASON_MAX] = {
         [CHANNEL_REASON_NO_IOMAP] = "the kernel has no fuse-iomap",
         [CHANNEL_REASON_SWITCHED_OFF] = "fuse-iomap is switched off",
         [CHANNEL_REASON_NOT_DEVICES] = "sources are not block devices",
-        [CHANNEL_REASON_NO_CHANNEL] = "the server has no channel to fused",
+        [CHANNEL_REASON_BLOCK_SIZE] = "the kernel cannot map blocks of this size",
         [CHANNEL_REASON_ASKED] = "it was asked for",
         [CHANNEL_REASON_FAILED] = "registering the devices failed",
 };

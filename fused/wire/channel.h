@@ -82,7 +82,7 @@ typedef enum ChannelEngineReason { /* why not the kernel's */
         CHANNEL_REASON_NO_IOMAP,       /* the kernel has no fuse-iomap */
         CHANNEL_REASON_SWITCHED_OFF,   /* it has, but it is switched off or not allowed */
         CHANNEL_REASON_NOT_DEVICES,    /* sources are no block devices */
-        CHANNEL_REASON_NO_CHANNEL,     /* the mount helper is not fused */
+        CHANNEL_REASON_BLOCK_SIZE,     /* blocks larger than a page, or of a size that the kernel cannot be told */
         CHANNEL_REASON_ASKED,          /* the server or the request wanted the user engine */
         CHANNEL_REASON_FAILED,         /* registering the devices failed */
         _CHANNEL_REASON_MAX,

@@ -37,7 +37,7 @@ ChannelEngineReason map_kernel_refusal(const struct fused_map *map, const struct
                 return CHANNEL_REASON_ASKED;
         if (!all_are_devices(map))
                 return CHANNEL_REASON_NOT_DEVICES;
-        return blocks_fit(map) ? CHANNEL_REASON_NONE : CHANNEL_REASON_FAILED;
+        return blocks_fit(map) ? CHANNEL_REASON_NONE : CHANNEL_REASON_BLOCK_SIZE;
 }
 
 static void on_init(struct fused_map *map, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
@@ -70,13 +70,16 @@ static uint32_t cache_bytes(const struct fused_map *map) {
         return (uint32_t) MIN_OF(map->config.cache_bytes, (uint64_t) CACHE_BYTES_MAX);
 }
 
-/* Only what the kernel says it understands. Returns the answer's size, or a negative errno. */
-static int fill_config(struct fused_map *map, const IomapConfigIn *in, IomapConfigOut *ret) {
+/* A kernel that cannot be told of a block size takes a page for one. */
+static bool block_size_is_understood(const struct fused_map *map, const IomapConfigIn *in) {
+        return in->flags & IOMAP_CONFIG_BLOCKSIZE || map->config.block_size == (uint64_t) sysconf(_SC_PAGESIZE);
+}
+
+/* Only what the kernel says it understands. Returns the answer's size. */
+static size_t fill_config(struct fused_map *map, const IomapConfigIn *in, IomapConfigOut *ret) {
         const bool has_cache = in->flags & IOMAP_CONFIG_CACHE_MAXBYTES;
         uint64_t wanted = IOMAP_CONFIG_BLOCKSIZE | IOMAP_CONFIG_MAXBYTES | IOMAP_CONFIG_CACHE_MAXBYTES;
 
-        if (!(in->flags & IOMAP_CONFIG_BLOCKSIZE) && map->config.block_size != (uint64_t) sysconf(_SC_PAGESIZE))
-                return -EOPNOTSUPP;
         if (in->maxbytes > 0)
                 map->config.max_bytes = MIN_OF(map->config.max_bytes, (uint64_t) in->maxbytes);
         *ret = (IomapConfigOut){
@@ -90,11 +93,7 @@ static int fill_config(struct fused_map *map, const IomapConfigIn *in, IomapConf
 
 /* The kernel goes on without: the reason is shown, the server is started as on any other kernel. */
 static int fall_back(struct fused_map *map, ChannelEngineReason reason) {
-        map->engine = &map_user_engine;
-        map->reason = reason;
-        map->statistics->engine = map->engine->number;
-        map->statistics->reason = reason;
-        map->decided = true;
+        map_decide(map, &map_user_engine, reason);
         return map->engine->started(map);
 }
 
@@ -113,38 +112,40 @@ static void attach_program(struct fused_map *map) {
                 map_log(map, "the kernel does not take the mapping program: %s; it is run by the server", strerror(-r));
 }
 
-static int configure(struct fused_map *map, const void *argument, size_t size, IomapConfigOut *ret, int *ret_size) {
+static int configure(struct fused_map *map, const void *argument, size_t size, IomapConfigOut *ret, size_t *ret_size,
+                     ChannelEngineReason *ret_reason) {
         IomapConfigIn in = {0};
-        int r, n;
+        int r;
 
+        *ret_reason = CHANNEL_REASON_FAILED;
         if (size < sizeof in)
                 return -EPROTO;
         memcpy(&in, argument, sizeof in);
+        if (!block_size_is_understood(map, &in)) {
+                *ret_reason = CHANNEL_REASON_BLOCK_SIZE;
+                return -EOPNOTSUPP;
+        }
         r = add_devices(map);
-        if (r < 0)
-                return r;
-        n = fill_config(map, &in, ret);
-        if (n < 0)
-                return n;
-        *ret_size = n;
-        return 0;
+        if (r >= 0)
+                *ret_size = fill_config(map, &in, ret);
+        return r;
 }
 
 static void on_config(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, const void *argument, size_t size) {
         IomapConfigOut out;
         struct iovec vector = {&out, 0};
-        int r, n = 0;
+        ChannelEngineReason reason;
+        int r;
 
-        r = configure(map, argument, size, &out, &n);
+        r = configure(map, argument, size, &out, &vector.iov_len, &reason);
         if (r < 0) {
                 map_log(map, "fuse-iomap is not used: %s", strerror(-r));
-                map->start_error = fall_back(map, CHANNEL_REASON_FAILED);
+                map->start_error = fall_back(map, reason);
         } else {
-                map->decided = true;
+                map_decide(map, &map_kernel_engine, CHANNEL_REASON_NONE);
                 map->start_error = map->operations.start ? map->operations.start(map->userdata) : 0;
                 attach_program(map);
         }
-        vector.iov_len = (size_t) n;
         r = map->start_error < 0 ? map->start_error : r < 0 ? -ENOSYS : 0; /* ENOSYS: go on without */
         (void) session_reply(thread, header->unique, r, &vector, r < 0 ? 0 : 1);
 }

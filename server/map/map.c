@@ -44,16 +44,25 @@ static void add_clones(struct fused_map *map, unsigned n_threads) {
         map->statistics->n_threads = session_n_threads(map->session);
 }
 
-/* Whether there will be a second thread decides what can be agreed on; further ones come later, so that the mount need not wait for them. */
+void map_decide(struct fused_map *map, const MapEngine *engine, ChannelEngineReason reason) {
+        map->engine = engine;
+        map->decided = true;
+        map->statistics->engine = engine->number;
+        map->statistics->reason = reason;
+}
+
+/* Whether there will be a second thread decides what can be agreed on; further ones come later, so that the mount need not wait for them. If the
+ * kernel engine is possible, the kernel has the last word on it. */
 static void on_init(void *userdata, const struct fuse_init_in *in, uint64_t offered, struct fuse_init_out *out) {
         struct fused_map *map = userdata;
+        ChannelEngineReason reason = map_kernel_refusal(map, in, offered);
 
         add_clones(map, MIN_OF(threads_wanted(map), 2U));
-        map->reason = map_kernel_refusal(map, in, offered);
-        map->engine = map->reason == CHANNEL_REASON_NONE ? &map_kernel_engine : &map_user_engine;
+        if (reason == CHANNEL_REASON_NONE)
+                map->engine = &map_kernel_engine;
+        else
+                map_decide(map, &map_user_engine, reason);
         map->engine->init(map, in, offered, out);
-        map->statistics->engine = map->engine->number;
-        map->statistics->reason = map->reason;
 }
 
 static int on_started(void *userdata) {

@@ -54,7 +54,6 @@ struct fused_map {
         Session *session;             /* owned */
         Channel *channel;             /* owned; NULL: the helper has none */
         ChannelStatistics *statistics; /* the channel's, or private */
-        ChannelEngineReason reason;
         MapDevice devices[MAP_DEVICES_MAX]; /* number - 1 */
         uint32_t n_devices;
         MapFiles *files;              /* owned */
@@ -63,7 +62,7 @@ struct fused_map {
         bool program_attached;        /* the kernel runs it */
         const MapKernelCalls *kernel_calls; /* kernel.h */
         void *kernel_userdata;        /* whoever has put other calls there */
-        bool decided;                 /* the kernel engine has heard the kernel's word on it */
+        bool decided;                 /* the engine is for good, and shown */
         atomic_bool kernel_moves;     /* kernel engine: the kernel has asked where data is, or taken it in: it moves data itself */
         int start_error;              /* what start() has said then */
         atomic_uint n_complaints;
@@ -104,6 +103,7 @@ struct MapEngine {
 };
 extern const MapEngine map_user_engine;
 extern const MapEngine map_kernel_engine;
+void map_decide(struct fused_map *map, const MapEngine *engine, ChannelEngineReason reason);
 /* Why the kernel engine is out of the question after what FUSE_INIT says, or NONE. */
 ChannelEngineReason map_kernel_refusal(const struct fused_map *map, const struct fuse_init_in *in, uint64_t offered);
 

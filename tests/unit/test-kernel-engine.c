@@ -43,13 +43,13 @@ static void test_choice(void **state) {
                 {"CONFIG without block size", {.minor = IOMAP_MINOR, .offers = true, .config_flags = 0x20}, {.block_size = BLOCK}, false,
                  CHANNEL_REASON_NONE},
                 {"and blocks that need it", {.minor = IOMAP_MINOR, .offers = true, .config_flags = 0x20}, {.block_size = 1024}, false,
-                 CHANNEL_REASON_FAILED},
+                 CHANNEL_REASON_BLOCK_SIZE},
                 {"Linux 7.46, whose bit 43 is another's", {.minor = 46, .offers = true}, {.block_size = BLOCK}, false, CHANNEL_REASON_NO_IOMAP},
                 {"Linux before", {.minor = 38}, {.block_size = BLOCK}, false, CHANNEL_REASON_NO_IOMAP},
                 {"not for this mount", {.minor = IOMAP_MINOR}, {.block_size = BLOCK}, false, CHANNEL_REASON_SWITCHED_OFF},
                 {"dropped", {.minor = IOMAP_MINOR, .offers = true, .drops = true}, {.block_size = BLOCK}, false, CHANNEL_REASON_SWITCHED_OFF},
                 {"image files", {IOMAP_IS_THERE}, {.block_size = BLOCK}, true, CHANNEL_REASON_NOT_DEVICES},
-                {"large blocks", {IOMAP_IS_THERE}, {.block_size = 8192}, false, CHANNEL_REASON_FAILED},
+                {"large blocks", {IOMAP_IS_THERE}, {.block_size = 8192}, false, CHANNEL_REASON_BLOCK_SIZE},
                 {"device refused", {IOMAP_IS_THERE, .add_device_error = -ENOSPC}, {.block_size = BLOCK}, false,
                  CHANNEL_REASON_FAILED},
                 {"block size refused", {IOMAP_IS_THERE, .block_size_error = -EINVAL}, {.block_size = BLOCK},
@@ -436,6 +436,7 @@ static void test_destroy_early(void **state) {
         assert_int_equal(fuse_session_mount(fused_map_session(world->ramfs.map), path), 0);
         assert_int_equal(pthread_create(&world->thread, NULL, world_serve, world), 0);
         assert_true(model_ask(&world->model, FUSE_INIT, 0, &in, sizeof in, &out, sizeof out) > 0);
+        assert_int_equal(world->ramfs.map->statistics->engine, CHANNEL_ENGINE_NONE); /* nobody has decided */
         model_send(&world->model, FUSE_DESTROY, 0, NULL, 0);
         assert_int_equal(pthread_join(world->thread, &result), 0);
         assert_int_equal((int) (intptr_t) result, 0);
