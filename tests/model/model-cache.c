@@ -6,8 +6,6 @@
 
 #include "model/model.h"
 
-#define NOWHERE FUSED_MAPPING_ADDR_NONE
-
 void model_tree_free(ModelTree *tree) {
         free(tree->mappings);
         *tree = (ModelTree){0};
@@ -28,7 +26,7 @@ static void insert_at(ModelTree *tree, size_t at, const struct fused_mapping *ma
 static void advance(struct fused_mapping *mapping, uint64_t by) {
         mapping->offset += by;
         mapping->length -= by;
-        if (mapping->addr != NOWHERE)
+        if (mapping->addr != K_NOWHERE)
                 mapping->addr += by;
 }
 
@@ -61,7 +59,7 @@ static void tree_remove(ModelTree *tree, uint64_t offset, uint64_t length) {
 
 static bool joins(const struct fused_mapping *a, const struct fused_mapping *b) {
         return a->type == b->type && a->flags == b->flags && a->dev == b->dev && a->offset + a->length == b->offset &&
-               (a->addr == NOWHERE ? b->addr == NOWHERE : a->addr + a->length == b->addr);
+               (a->addr == K_NOWHERE ? b->addr == K_NOWHERE : a->addr + a->length == b->addr);
 }
 
 /* A tree above its limit is thrown away. */
@@ -98,24 +96,24 @@ void model_cache_drop(ModelInode *inode, uint64_t offset, uint64_t length) {
 
 /* While there is no write tree, every write goes where reads come from. */
 bool model_cache_ask(const Model *model, const ModelInode *inode, uint64_t pos, uint32_t opflags, IomapBeginOut *ret) {
-        const bool changes = opflags & FUSED_MAPPING_OP_CHANGES, zeroes = opflags & (FUSED_MAPPING_OP_ZERO | FUSED_MAPPING_OP_UNSHARE);
+        const bool changes = opflags & K_OP_CHANGES, zeroes = opflags & (K_OP_ZERO | K_OP_UNSHARE);
         const struct fused_mapping *read, *write = NULL, *to;
 
-        if (!inode->has_cache || opflags & (FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_SWAPFILE))
+        if (!inode->has_cache || opflags & (K_OP_UNCACHED))
                 return false;
         read = tree_find(&inode->reads, pos);
         if (read && changes && inode->has_writes)
                 write = tree_find(&inode->writes, pos);
         if (!read || (changes && inode->has_writes && !write))
                 return false;
-        to = write && write->type != FUSED_MAPPING_PURE_OVERWRITE ? write : read;
-        if (changes && to->type == FUSED_MAPPING_HOLE && !zeroes)
+        to = write && write->type != K_PURE_OVERWRITE ? write : read;
+        if (changes && to->type == K_HOLE && !zeroes)
                 return false;
-        if (to->type == FUSED_MAPPING_DELALLOC && opflags & (FUSED_MAPPING_OP_DIRECT | FUSED_MAPPING_OP_WRITEBACK))
+        if (to->type == K_DELALLOC && opflags & (K_OP_DIRECT | K_OP_WRITEBACK))
                 return false;
         ret->read = *read;
-        ret->write = write ? *write : (struct fused_mapping){.offset = read->offset, .length = read->length, .addr = NOWHERE,
-                                                             .type = FUSED_MAPPING_PURE_OVERWRITE};
+        ret->write = write ? *write : (struct fused_mapping){.offset = read->offset, .length = read->length, .addr = K_NOWHERE,
+                                                             .type = K_PURE_OVERWRITE};
         return true;
 }
 
@@ -152,9 +150,9 @@ static int upsert(Model *model, const void *data) {
         if (r < 0)
                 return r;
         inode->has_cache = true;
-        if (in->read.type != FUSED_MAPPING_NOCACHE)
+        if (in->read.type != K_NOCACHE)
                 tree_insert(&inode->reads, &in->read, model->cache_bytes);
-        if (in->write.type == FUSED_MAPPING_NOCACHE || (in->write.type == FUSED_MAPPING_PURE_OVERWRITE && !inode->has_writes))
+        if (in->write.type == K_NOCACHE || (in->write.type == K_PURE_OVERWRITE && !inode->has_writes))
                 return 0;
         inode->has_writes = true;
         tree_insert(&inode->writes, &in->write, model->cache_bytes);
@@ -212,9 +210,9 @@ int model_notify(Model *model, int code, const void *data, size_t size) {
                 size_t size;
                 int (*run)(Model *model, const void *data);
         } rows[] = {
-                {IOMAP_NOTIFY_DEVICE_INVALIDATE, sizeof(IomapNotifyDevice), device_invalidate},
-                {IOMAP_NOTIFY_UPSERT, sizeof(IomapNotifyUpsert), upsert},
-                {IOMAP_NOTIFY_INVALIDATE, sizeof(IomapNotifyInvalidate), invalidate},
+                {K_NOTIFY_DEVICE, sizeof(IomapNotifyDevice), device_invalidate},
+                {K_NOTIFY_UPSERT, sizeof(IomapNotifyUpsert), upsert},
+                {K_NOTIFY_INVALIDATE, sizeof(IomapNotifyInvalidate), invalidate},
         };
         int r = -EINVAL;
 
@@ -222,8 +220,8 @@ int model_notify(Model *model, int code, const void *data, size_t size) {
         for (size_t i = 0; i < ELEMENTSOF(rows); i++)
                 if (rows[i].code == code && rows[i].size == size && model->iomap)
                         r = rows[i].run(model, data);
-        model->n_upsert += code == IOMAP_NOTIFY_UPSERT;
-        model->n_invalidate += code == IOMAP_NOTIFY_INVALIDATE;
+        model->n_upsert += code == K_NOTIFY_UPSERT;
+        model->n_invalidate += code == K_NOTIFY_INVALIDATE;
         (void) pthread_mutex_unlock(&model->lock);
         return r;
 }

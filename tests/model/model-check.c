@@ -4,14 +4,12 @@
 #define FUSE_USE_VERSION 312
 #include "model/model.h"
 
-#define NOWHERE FUSED_MAPPING_ADDR_NONE
-
 static bool is_placed(uint16_t type) {
-        return type == FUSED_MAPPING_MAPPED || type == FUSED_MAPPING_UNWRITTEN;
+        return type == K_MAPPED || type == K_UNWRITTEN;
 }
 
 static bool is_known(uint16_t type) {
-        return type <= FUSED_MAPPING_INLINE || (type >= FUSED_MAPPING_NOCACHE && type <= FUSED_MAPPING_PURE_OVERWRITE);
+        return type <= K_INLINE || (type >= K_NOCACHE && type <= K_PURE_OVERWRITE);
 }
 
 /* 2 to 7: the older one lets 253 and 254 through. */
@@ -24,21 +22,21 @@ static bool range_is_good(const Model *model, const struct fused_mapping *m) {
 
 /* 8a to 8e */
 static bool type_is_good(const Model *model, const ModelInode *inode, const struct fused_mapping *m, bool write, bool upsert) {
-        const bool strict = model->config.column == MODEL_RN, bare = m->dev == 0 && m->addr == NOWHERE, zero = bare && m->flags == 0;
+        const bool strict = model->config.column == MODEL_RN, bare = m->dev == 0 && m->addr == K_NOWHERE, zero = bare && m->flags == 0;
 
         switch (m->type) {
-        case FUSED_MAPPING_MAPPED:
-        case FUSED_MAPPING_UNWRITTEN:
-                return m->dev != 0 && m->addr != NOWHERE;
-        case FUSED_MAPPING_HOLE:
-        case FUSED_MAPPING_DELALLOC:
-        case FUSED_MAPPING_INLINE:
+        case K_MAPPED:
+        case K_UNWRITTEN:
+                return m->dev != 0 && m->addr != K_NOWHERE;
+        case K_HOLE:
+        case K_DELALLOC:
+        case K_INLINE:
                 return bare;
-        case FUSED_MAPPING_PURE_OVERWRITE:
+        case K_PURE_OVERWRITE:
                 return write && (!strict || zero);
-        case FUSED_MAPPING_RETRY_CACHE:
+        case K_RETRY_CACHE:
                 return !upsert && inode->has_cache && (!strict || zero);
-        case FUSED_MAPPING_NOCACHE:
+        case K_NOCACHE:
                 return upsert && (!strict || zero);
         default:
                 return false;
@@ -47,7 +45,7 @@ static bool type_is_good(const Model *model, const ModelInode *inode, const stru
 
 int model_check(const Model *model, const ModelInode *inode, const struct fused_mapping *m, bool write, uint64_t pos, uint32_t opflags) {
         const bool strict = model->config.column == MODEL_RN, upsert = pos == UINT64_MAX;
-        const bool of_cache = m->type == FUSED_MAPPING_NOCACHE || m->type == FUSED_MAPPING_RETRY_CACHE;
+        const bool of_cache = m->type == K_NOCACHE || m->type == K_RETRY_CACHE;
         const ModelDevice *device = NULL;
 
         if (!is_known(m->type)) /* 1 */
@@ -56,11 +54,11 @@ int model_check(const Model *model, const ModelInode *inode, const struct fused_
                 return -EUCLEAN;
         if (!type_is_good(model, inode, m, write, upsert))
                 return -EUCLEAN;
-        if (m->addr != NOWHERE && m->length > UINT64_MAX - m->addr) /* 9 */
+        if (m->addr != K_NOWHERE && m->length > UINT64_MAX - m->addr) /* 9 */
                 return -EUCLEAN;
         if (!upsert && (pos < m->offset || pos - m->offset >= m->length)) /* 10 */
                 return -EUCLEAN;
-        if (strict && m->type == FUSED_MAPPING_RETRY_CACHE && !write && opflags & (FUSED_MAPPING_OP_ATOMIC | FUSED_MAPPING_OP_SWAPFILE)) /* 11 */
+        if (strict && m->type == K_RETRY_CACHE && !write && opflags & (K_OP_UNCACHED)) /* 11 */
                 return -EUCLEAN;
         if (!is_placed(m->type))
                 return 0;
@@ -76,7 +74,7 @@ int model_check(const Model *model, const ModelInode *inode, const struct fused_
 
 int model_check_config(const Model *model, const IomapConfigOut *out, size_t size) {
         const bool strict = model->config.column == MODEL_RN;
-        const size_t longest = model->config.config_flags & IOMAP_CONFIG_CACHE_MAXBYTES ? sizeof *out : IOMAP_CONFIG_OUT_SHORT;
+        const size_t longest = model->config.config_flags & K_CONFIG_CACHE_MAXBYTES ? sizeof *out : 96U;
 
         if (size > longest || out->flags & ~model->config.config_flags || out->s_uuid_len > 16)
                 return -EINVAL;
@@ -85,10 +83,10 @@ int model_check_config(const Model *model, const IomapConfigOut *out, size_t siz
                         return -EINVAL;
         if (!strict)
                 return 0;
-        if (out->flags & IOMAP_CONFIG_BLOCKSIZE &&
+        if (out->flags & K_CONFIG_BLOCKSIZE &&
             (out->s_blocksize < 512 || out->s_blocksize > 4096 || out->s_blocksize & (out->s_blocksize - 1)))
                 return -EINVAL;
-        if (out->flags & IOMAP_CONFIG_TIME && (out->s_time_gran < 1 || out->s_time_gran > 1000000000))
+        if (out->flags & K_CONFIG_TIME && (out->s_time_gran < 1 || out->s_time_gran > 1000000000))
                 return -EINVAL;
-        return out->flags & IOMAP_CONFIG_MAXBYTES && out->s_maxbytes < 0 ? -EINVAL : 0;
+        return out->flags & K_CONFIG_MAXBYTES && out->s_maxbytes < 0 ? -EINVAL : 0;
 }

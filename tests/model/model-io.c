@@ -22,7 +22,7 @@ static int ask_server(Model *model, ModelInode *inode, uint64_t pos, uint64_t co
                 return 0;
         }
         model->n_begin++;
-        n = model_ask(model, IOMAP_BEGIN, inode->nodeid, &in, sizeof in, ret, sizeof *ret);
+        n = model_ask(model, K_BEGIN, inode->nodeid, &in, sizeof in, ret, sizeof *ret);
         return n < 0 ? (int) n : n == sizeof *ret ? 0 : -EIO;
 }
 
@@ -37,7 +37,7 @@ static int find_mapping(Model *model, ModelInode *inode, uint64_t pos, uint64_t 
         model->n_cached += found;
         if (found)
                 return 0;
-        if (model->config.column == MODEL_RN && opflags & FUSED_MAPPING_OP_NOWAIT)
+        if (model->config.column == MODEL_RN && opflags & K_OP_NOWAIT)
                 return -EAGAIN;
         r = ask_server(model, inode, pos, count, opflags, ret);
         if (r < 0)
@@ -46,14 +46,14 @@ static int find_mapping(Model *model, ModelInode *inode, uint64_t pos, uint64_t 
         r = model_check(model, inode, &ret->read, /* write= */ false, pos, opflags);
         if (r >= 0)
                 r = model_check(model, inode, &ret->write, /* write= */ true, pos, opflags);
-        if (r >= 0 && ret->read.type == FUSED_MAPPING_RETRY_CACHE)
+        if (r >= 0 && ret->read.type == K_RETRY_CACHE)
                 r = model_cache_ask(model, inode, pos, opflags, ret) ? 0 : 1;
         (void) pthread_mutex_unlock(&model->lock);
         return r;
 }
 
 static int check_use(Model *model, const IomapBeginOut *found, uint32_t opflags) {
-        const struct fused_mapping *to = found->write.type == FUSED_MAPPING_PURE_OVERWRITE ? &found->read : &found->write;
+        const struct fused_mapping *to = found->write.type == K_PURE_OVERWRITE ? &found->read : &found->write;
         const ModelDevice *from_device = model_device(model, found->read.dev), *to_device = model_device(model, found->write.dev);
 
         if (model->config.column != MODEL_RN)
@@ -63,10 +63,10 @@ static int check_use(Model *model, const IomapBeginOut *found, uint32_t opflags)
                 return -EACCES;
         if (to_device && !(to_device->readable && to_device->writable))
                 return -EACCES;
-        if (from_device && !from_device->writable && opflags & FUSED_MAPPING_OP_CHANGES && to == &found->read)
+        if (from_device && !from_device->writable && opflags & K_OP_CHANGES && to == &found->read)
                 return -EACCES;
-        if (opflags & FUSED_MAPPING_OP_ATOMIC && /* 12 */
-            ((to->type != FUSED_MAPPING_MAPPED && to->type != FUSED_MAPPING_UNWRITTEN) || !(to->flags & FUSED_MAPPING_F_ATOMIC_BIO)))
+        if (opflags & K_OP_ATOMIC && /* 12 */
+            ((to->type != K_MAPPED && to->type != K_UNWRITTEN) || !(to->flags & K_F_ATOMIC_BIO)))
                 return -EIO;
         return 0;
 }
@@ -84,7 +84,7 @@ int model_map(Model *model, ModelInode *inode, uint64_t pos, uint64_t count, uin
         if (r < 0)
                 return r;
         *ret_from = found.read;
-        *ret_to = opflags & FUSED_MAPPING_OP_CHANGES && found.write.type != FUSED_MAPPING_PURE_OVERWRITE ? found.write : found.read;
+        *ret_to = opflags & K_OP_CHANGES && found.write.type != K_PURE_OVERWRITE ? found.write : found.read;
         return 0;
 }
 
@@ -110,7 +110,7 @@ static int read_mapped(Model *model, ModelInode *inode, uint64_t pos, size_t siz
                 if (r < 0)
                         return r;
                 n = MIN_OF(size - done, from.offset + from.length - (pos + done));
-                if (from.type == FUSED_MAPPING_MAPPED && !(from.flags & FUSED_MAPPING_F_NEW))
+                if (from.type == K_MAPPED && !(from.flags & K_F_NEW))
                         r = move(model, false, &from, pos + done, data + done, n);
                 else
                         memset(data + done, 0, n);
@@ -127,7 +127,7 @@ static int tell_end(Model *model, ModelInode *inode, uint64_t pos, uint64_t coun
         if (model->no_end)
                 return 0;
         model->n_end++;
-        n = model_ask(model, IOMAP_END, inode->nodeid, &in, sizeof in, NULL, 0);
+        n = model_ask(model, K_END, inode->nodeid, &in, sizeof in, NULL, 0);
         model->no_end = n == -ENOSYS;
         return n > 0 ? -EIO : n < 0 && n != -ENOSYS ? (int) n : 0; /* nothing but the header */
 }
@@ -135,18 +135,18 @@ static int tell_end(Model *model, ModelInode *inode, uint64_t pos, uint64_t coun
 /* Plain overwrites cost no question, but for what failed. */
 static int tell_ioend(Model *model, ModelInode *inode, uint64_t pos, uint64_t written, int error, uint32_t flags, const struct fused_mapping *to,
                       bool direct) {
-        IomapIoendIn in = {.flags = flags | (direct ? FUSED_IOEND_DIRECT : FUSED_IOEND_WRITEBACK), .error = error, .attr_ino = inode->ino,
+        IomapIoendIn in = {.flags = flags | (direct ? K_IOEND_DIRECT : K_IOEND_WRITEBACK), .error = error, .attr_ino = inode->ino,
                            .pos = pos, .written = direct && error < 0 ? 0 : written,
-                           .new_addr = direct ? FUSED_MAPPING_ADDR_NONE : (to->addr + (pos - to->offset)) >> 9,
+                           .new_addr = direct ? K_NOWHERE : (to->addr + (pos - to->offset)) >> 9,
                            .dev = direct ? 0 : to->dev};
         IomapIoendOut out = {.newsize = inode->disk_size};
         ssize_t n = 0;
 
         if (pos + written > inode->disk_size)
-                in.flags |= FUSED_IOEND_APPEND;
-        if (!model->no_ioend && (error < 0 || in.flags & (FUSED_IOEND_SHARED | FUSED_IOEND_UNWRITTEN | FUSED_IOEND_APPEND))) {
+                in.flags |= K_IOEND_APPEND;
+        if (!model->no_ioend && (error < 0 || in.flags & (K_IOEND_SHARED | K_IOEND_UNWRITTEN | K_IOEND_APPEND))) {
                 model->n_ioend++;
-                n = model_ask(model, IOMAP_IOEND, inode->nodeid, &in, sizeof in, &out, sizeof out);
+                n = model_ask(model, K_IOEND, inode->nodeid, &in, sizeof in, &out, sizeof out);
                 model->no_ioend = n == -ENOSYS;
                 if (n >= 0 && n != sizeof out)
                         n = -EIO;
@@ -164,13 +164,13 @@ static int tell_ioend(Model *model, ModelInode *inode, uint64_t pos, uint64_t wr
 static uint32_t flags_of(const struct fused_mapping *from, const struct fused_mapping *to) {
         const bool elsewhere = to->dev != from->dev || to->addr - to->offset != from->addr - from->offset;
 
-        return (to->type == FUSED_MAPPING_UNWRITTEN ? FUSED_IOEND_UNWRITTEN : 0) |
-               (to->flags & FUSED_MAPPING_F_SHARED || (elsewhere && to->type == FUSED_MAPPING_MAPPED) ? FUSED_IOEND_SHARED : 0);
+        return (to->type == K_UNWRITTEN ? K_IOEND_UNWRITTEN : 0) |
+               (to->flags & K_F_SHARED || (elsewhere && to->type == K_MAPPED) ? K_IOEND_SHARED : 0);
 }
 
 /* Whole blocks to the device, up to the file's end as the server is told. */
 static int put_blocks(Model *model, ModelInode *inode, uint64_t pos, size_t size, uint8_t *data, bool direct) {
-        const uint32_t opflags = direct ? FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_DIRECT : FUSED_MAPPING_OP_WRITEBACK;
+        const uint32_t opflags = direct ? K_OP_WRITE | K_OP_DIRECT : K_OP_WRITEBACK;
         struct fused_mapping from, to;
         int r;
 
@@ -179,7 +179,7 @@ static int put_blocks(Model *model, ModelInode *inode, uint64_t pos, size_t size
                 r = model_map(model, inode, at, size - done, opflags, &from, &to);
                 if (r < 0)
                         return r;
-                if (to.type != FUSED_MAPPING_MAPPED && to.type != FUSED_MAPPING_UNWRITTEN)
+                if (to.type != K_MAPPED && to.type != K_UNWRITTEN)
                         return -EIO;
                 n = MIN_OF(size - done, to.offset + to.length - at);
                 r = move(model, true, &to, at, data + done, n);
@@ -193,7 +193,7 @@ static int put_blocks(Model *model, ModelInode *inode, uint64_t pos, size_t size
 
 /* data: NULL for zeroes, which are written only where there is data. Blocks are read as a page would be, changed, and written back. */
 static int write_cached(Model *model, ModelInode *inode, uint64_t pos, uint64_t size, const uint8_t *data) {
-        const uint32_t opflags = data ? FUSED_MAPPING_OP_WRITE : FUSED_MAPPING_OP_ZERO;
+        const uint32_t opflags = data ? K_OP_WRITE : K_OP_ZERO;
         const uint64_t block_size = model->block_size, before = inode->size;
         struct fused_mapping from, to;
         int r;
@@ -205,10 +205,10 @@ static int write_cached(Model *model, ModelInode *inode, uint64_t pos, uint64_t 
                         return r;
                 const uint64_t both_end = MIN_OF(from.offset + from.length, to.offset + to.length);
                 n = MIN_OF(size - done, both_end - at);
-                const bool holds = from.type == FUSED_MAPPING_MAPPED && !(from.flags & FUSED_MAPPING_F_NEW);
+                const bool holds = from.type == K_MAPPED && !(from.flags & K_F_NEW);
                 if (!data && !holds)
                         continue;
-                if (to.type == FUSED_MAPPING_HOLE)
+                if (to.type == K_HOLE)
                         return -EIO;
                 const uint64_t first = at / block_size * block_size, last = ALIGN_TO(at + n, block_size);
                 _cleanup_free_ uint8_t *page = calloc(1, last - first);
@@ -265,7 +265,7 @@ static int write_ordinary(Model *model, ModelInode *inode, uint64_t pos, size_t 
 int model_read(Model *model, ModelInode *inode, uint64_t pos, size_t size, uint8_t *data, bool direct) {
         if (pos + size > inode->size) /* the caller knows the size */
                 return -EINVAL;
-        return inode->iomap ? read_mapped(model, inode, pos, size, data, direct ? FUSED_MAPPING_OP_DIRECT : 0)
+        return inode->iomap ? read_mapped(model, inode, pos, size, data, direct ? K_OP_DIRECT : 0)
                             : read_ordinary(model, inode, pos, size, data);
 }
 

@@ -100,7 +100,7 @@ void model_send_init(Model *model) {
         uint64_t flags = 0x7ff7fffffffULL; /* all that Linux has, up to bit 42, but the reserved one */
 
         if (model->config.offers)
-                flags |= IOMAP_INIT;
+                flags |= K_INIT_IOMAP;
         const struct fuse_init_in in = {
                 .major = 7, .minor = model->config.minor, .max_readahead = 131072, .flags = (uint32_t) flags, .flags2 = (uint32_t) (flags >> 32)};
         send_request(model, FUSE_INIT, 0, &in, sizeof in, NULL, 0);
@@ -108,7 +108,7 @@ void model_send_init(Model *model) {
 
 static int send_config(Model *model) {
         const IomapConfigIn in = {.flags = model->config.config_flags, .maxbytes = INT64_MAX, .cache_maxbytes = CACHE_DEFAULT};
-        ssize_t n = model_ask(model, IOMAP_CONFIG, 0, &in, sizeof in, &model->agreed, sizeof model->agreed);
+        ssize_t n = model_ask(model, K_CONFIG, 0, &in, sizeof in, &model->agreed, sizeof model->agreed);
         int r;
 
         if (n == -ENOSYS) {
@@ -121,11 +121,11 @@ static int send_config(Model *model) {
                 return r;
         }
         model->agreed_size = (size_t) n;
-        if (model->agreed.flags & IOMAP_CONFIG_BLOCKSIZE)
+        if (model->agreed.flags & K_CONFIG_BLOCKSIZE)
                 model->block_size = model->agreed.s_blocksize;
-        if (model->agreed.flags & IOMAP_CONFIG_MAXBYTES)
+        if (model->agreed.flags & K_CONFIG_MAXBYTES)
                 model->max_bytes = (uint64_t) model->agreed.s_maxbytes;
-        if (model->agreed.flags & IOMAP_CONFIG_CACHE_MAXBYTES && model->agreed.cache_maxbytes > 0 && model->config.cache_bytes == 0)
+        if (model->agreed.flags & K_CONFIG_CACHE_MAXBYTES && model->agreed.cache_maxbytes > 0 && model->config.cache_bytes == 0)
                 model->cache_bytes = MIN_OF(model->agreed.cache_maxbytes, CACHE_MAX);
         model->cache_bytes = MAX_OF(model->cache_bytes, (uint64_t) CACHE_MIN);
         model->configured = true;
@@ -138,10 +138,10 @@ int model_start(Model *model) {
         assert_int_equal(n, sizeof model->init);
         assert_int_equal(model->init.major, 7);
         /* With Linux's own minor the bit is another feature's, which this server has not. */
-        if (model->config.minor != IOMAP_MINOR)
-                assert_false(abi_init_flags(model->init.flags, model->init.flags2) & IOMAP_INIT);
-        model->iomap = model->config.minor == IOMAP_MINOR && model->config.offers && !model->config.drops &&
-                       abi_init_flags(model->init.flags, model->init.flags2) & IOMAP_INIT;
+        if (model->config.minor != K_MINOR)
+                assert_false(abi_init_flags(model->init.flags, model->init.flags2) & K_INIT_IOMAP);
+        model->iomap = model->config.minor == K_MINOR && model->config.offers && !model->config.drops &&
+                       abi_init_flags(model->init.flags, model->init.flags2) & K_INIT_IOMAP;
         return model->iomap ? send_config(model) : 0;
 }
 
@@ -239,7 +239,7 @@ ModelDevice *model_device(Model *model, uint32_t cookie) {
 
 /* The flags count when an inode is made, and only both of them, and only if the server has answered with the new minor. */
 static ModelInode *instantiate(Model *model, const struct fuse_entry_out *entry) {
-        const uint32_t both = IOMAP_ATTR_EXCLUSIVE | IOMAP_ATTR_IOMAP;
+        const uint32_t both = K_ATTR_EXCLUSIVE | K_ATTR_IOMAP;
         ModelInode *inode;
         size_t at = model->n_inodes;
 
@@ -256,7 +256,7 @@ static ModelInode *instantiate(Model *model, const struct fuse_entry_out *entry)
         inode = &model->inodes[at];
         *inode = (ModelInode){
                 .nodeid = entry->nodeid, .ino = entry->attr.ino, .size = entry->attr.size, .disk_size = entry->attr.size,
-                .iomap = model->iomap && !model->config.ignores_attr && model->init.minor >= IOMAP_MINOR && S_ISREG(entry->attr.mode) &&
+                .iomap = model->iomap && !model->config.ignores_attr && model->init.minor >= K_MINOR && S_ISREG(entry->attr.mode) &&
                          (entry->attr.flags & both) == both,
         };
         (void) pthread_mutex_unlock(&model->lock);

@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #include "map/kernel.h"
+#include "model/kernel-abi.h"
 
 typedef enum ModelColumn {
         MODEL_R7,
