@@ -52,6 +52,8 @@ static int on_begin(struct fused_map *map, MapFile *file, const void *argument, 
         wrong = check_use(map, file, in->opflags, &out->read, &out->write);
         if (wrong)
                 return map_complain(map, file, &out->read, "answer", wrong);
+        if (out->write.type == FUSED_MAPPING_RETRY_CACHE) /* older kernels look for it in the other half only */
+                out->read = out->write;
         to_cookie(map, &out->read);
         to_cookie(map, &out->write);
         return 0;
