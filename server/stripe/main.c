@@ -148,6 +148,15 @@ static int reserve(uint32_t i, uint64_t bytes) {
         return stripe_reserve(&own.volume, i, bytes, /* apart= */ own.n_opens > own.opens[i]);
 }
 
+/* From here on it may be read. */
+static int zero(const StripeFile *file, uint64_t from, uint64_t to) {
+        int r = stripe_move(&own.volume, file, /* write= */ true, from, NULL, to - from);
+
+        for (uint32_t i = 0; i < own.volume.n && r >= 0; i++)
+                r = fused_map_device_written(own.map, i + 1);
+        return r;
+}
+
 /* Longer: the new part is zeroed, as a hole would read. Shorter: rows are given back. */
 static int set_size(StripeFile *file, uint64_t size) {
         uint64_t n_rows = file->n_rows;
@@ -159,7 +168,7 @@ static int set_size(StripeFile *file, uint64_t size) {
                 return -EFBIG;
         r = reserve(i, end);
         if (r >= 0 && end > own.marks[i])
-                r = stripe_move(&own.volume, file, /* write= */ true, own.marks[i], NULL, end - own.marks[i]);
+                r = zero(file, own.marks[i], end);
         if (r < 0)
                 return r;
         own.marks[i] = end;
@@ -290,7 +299,7 @@ static int make_room(StripeFile *file, uint32_t i, uint64_t pos, uint64_t end) {
         if (end > stripe_room(&own.volume, file))
                 r = reserve(i, end);
         if (r >= 0 && to > from)
-                r = stripe_move(&own.volume, file, /* write= */ true, from, NULL, to - from);
+                r = zero(file, from, to);
         if (r < 0)
                 return r;
         own.marks[i] = end;
