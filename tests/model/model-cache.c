@@ -176,6 +176,7 @@ static int invalidate(Model *model, const void *data) {
         ModelInode *inode;
         int r;
 
+        model->last_invalidate = *in;
         r = find_inode(model, in->nodeid, in->attr_ino, &inode);
         if (r >= 0)
                 r = check_range(model, &in->read);
@@ -196,11 +197,15 @@ static int device_invalidate(Model *model, const void *data) {
 
         if (!device)
                 return in->dev == 0 ? -EINVAL : -ENODEV;
+        if (in->range.offset >= device->size)
+                return -EINVAL;
         if (model->config.column == MODEL_RN && in->range.length == 0)
                 return 0;
-        if (in->range.offset >= device->size || in->range.length > UINT64_MAX - in->range.offset)
+        if (in->range.length > UINT64_MAX - in->range.offset)
                 return -EINVAL;
         device->n_invalidated++;
+        device->invalidated = in->range;
+        model_device_drop(model, device, in->range.offset, in->range.length);
         return 0;
 }
 

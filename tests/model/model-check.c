@@ -43,10 +43,25 @@ static bool type_is_good(const Model *model, const ModelInode *inode, const stru
         }
 }
 
+/* Of an upsert: 13, and that it is all on the device */
+static int check_place(const Model *model, const struct fused_mapping *m) {
+        const ModelDevice *device = NULL;
+
+        for (size_t i = 0; i < model->n_devices; i++)
+                if (model->devices[i].cookie == m->dev)
+                        device = &model->devices[i];
+        if (!is_placed(m->type))
+                return 0;
+        if (!device)
+                return -EUCLEAN;
+        if (device->size == 0)
+                return -EINVAL;
+        return m->addr > device->size || m->length > device->size - m->addr ? -EUCLEAN : 0;
+}
+
 int model_check(const Model *model, const ModelInode *inode, const struct fused_mapping *m, bool write, uint64_t pos, uint32_t opflags) {
         const bool strict = model->config.column == MODEL_RN, upsert = pos == UINT64_MAX;
         const bool of_cache = m->type == K_NOCACHE || m->type == K_RETRY_CACHE;
-        const ModelDevice *device = NULL;
 
         if (!is_known(m->type)) /* 1 */
                 return -EUCLEAN;
@@ -60,16 +75,35 @@ int model_check(const Model *model, const ModelInode *inode, const struct fused_
                 return -EUCLEAN;
         if (strict && m->type == K_RETRY_CACHE && !write && opflags & (K_OP_UNCACHED)) /* 11 */
                 return -EUCLEAN;
-        if (!is_placed(m->type))
+        return upsert ? check_place(model, m) : 0;
+}
+
+/* 12: of the half that is written to */
+int model_check_atomic(const Model *model, const IomapBeginOut *out, uint32_t opflags) {
+        const struct fused_mapping *to = out->write.type == K_PURE_OVERWRITE ? &out->read : &out->write;
+
+        if (model->config.column != MODEL_RN || !(opflags & K_OP_ATOMIC))
                 return 0;
-        for (size_t i = 0; i < model->n_devices; i++) /* 13 */
-                if (model->devices[i].cookie == m->dev)
-                        device = &model->devices[i];
+        return is_placed(to->type) && to->flags & K_F_ATOMIC_BIO ? 0 : -EIO;
+}
+
+/* 13 and, in the newer one, 14 */
+static int check_device(Model *model, const struct fused_mapping *m, bool write) {
+        const ModelDevice *device = model_device(model, m->dev);
+
         if (!device)
-                return -EUCLEAN;
-        if (upsert && device->size == 0)
-                return -EINVAL;
-        return upsert && (m->addr > device->size || m->length > device->size - m->addr) ? -EUCLEAN : 0;
+                return is_placed(m->type) ? -EUCLEAN : 0;
+        if (model->config.column != MODEL_RN)
+                return 0;
+        return device->readable && (device->writable || !write) ? 0 : -EACCES;
+}
+
+/* What is only read has nothing to do with the write half. */
+int model_check_devices(Model *model, const IomapBeginOut *out, bool changes) {
+        const bool elsewhere = changes && out->write.type != K_PURE_OVERWRITE;
+        int r = check_device(model, &out->read, changes && !elsewhere);
+
+        return r < 0 || !elsewhere ? r : check_device(model, &out->write, /* write= */ true);
 }
 
 int model_check_config(const Model *model, const IomapConfigOut *out, size_t size) {
@@ -88,5 +122,5 @@ int model_check_config(const Model *model, const IomapConfigOut *out, size_t siz
                 return -EINVAL;
         if (out->flags & K_CONFIG_TIME && (out->s_time_gran < 1 || out->s_time_gran > 1000000000))
                 return -EINVAL;
-        return out->flags & K_CONFIG_MAXBYTES && out->s_maxbytes < 0 ? -EINVAL : 0;
+        return out->flags & K_CONFIG_MAXBYTES && (out->s_maxbytes < 0 || out->s_maxbytes > model_offered_bytes(model)) ? -EINVAL : 0;
 }

@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -38,6 +37,8 @@ void model_done(Model *model) {
                 model_tree_free(&model->inodes[i].reads);
                 model_tree_free(&model->inodes[i].writes);
         }
+        for (size_t i = 0; i < model->n_disks; i++)
+                free(model->disks[i].dirty);
         (void) fd_close(model->fd);
         (void) pthread_mutex_destroy(&model->lock);
 }
@@ -106,8 +107,12 @@ void model_send_init(Model *model) {
         send_request(model, FUSE_INIT, 0, &in, sizeof in, NULL, 0);
 }
 
+int64_t model_offered_bytes(const Model *model) {
+        return model->config.max_bytes ? model->config.max_bytes : INT64_MAX;
+}
+
 static int send_config(Model *model) {
-        const IomapConfigIn in = {.flags = model->config.config_flags, .maxbytes = INT64_MAX, .cache_maxbytes = CACHE_DEFAULT};
+        const IomapConfigIn in = {.flags = model->config.config_flags, .maxbytes = model_offered_bytes(model), .cache_maxbytes = CACHE_DEFAULT};
         ssize_t n = model_ask(model, K_CONFIG, 0, &in, sizeof in, &model->agreed, sizeof model->agreed);
         int r;
 
@@ -145,97 +150,7 @@ int model_start(Model *model) {
         return model->iomap ? send_config(model) : 0;
 }
 
-/* ---- ioctls --------------------------------------------------------------------------------------------------------- */
-
-void model_say_block_device(Model *model, int fd) {
-        struct stat st;
-
-        assert_int_equal(fstat(fd, &st), 0);
-        assert_true(model->n_block_devices < MODEL_DEVICES_MAX);
-        model->block_devices[model->n_block_devices++] = (ModelFileId){st.st_dev, st.st_ino};
-}
-
-void model_say_block_devices(Model *model, struct fused_map *map) {
-        for (uint32_t i = 0; i < map->n_devices; i++) {
-                map->devices[i].is_block = true;
-                model_say_block_device(model, map->devices[i].fd);
-        }
-}
-
-static bool is_block_device(const Model *model, const struct stat *st) {
-        for (size_t i = 0; i < model->n_block_devices; i++)
-                if (model->block_devices[i].dev == st->st_dev && model->block_devices[i].ino == st->st_ino)
-                        return true;
-        return false;
-}
-
-/* In the kernel's order. The same device twice is two cookies. */
-static int add_device(struct fused_map *map, int fd, uint32_t *ret_cookie) {
-        Model *model = map->kernel_userdata;
-        struct stat st;
-        int flags;
-
-        if (!model->iomap || model->config.add_device_error)
-                return model->iomap ? model->config.add_device_error : -EPERM;
-        flags = fcntl(fd, F_GETFL);
-        if (flags < 0)
-                return -EBADF;
-        if (flags & O_PATH && model->config.column == MODEL_RN)
-                return -EBADF;
-        assert_false(flags & O_PATH); /* the older kernel does not look, and goes wrong */
-        assert_int_equal(fstat(fd, &st), 0);
-        if (!is_block_device(model, &st))
-                return -ENODEV;
-        if (model->n_devices == MODEL_DEVICES_MAX)
-                return -ENOSPC;
-        *ret_cookie = model->next_cookie++;
-        model->devices[model->n_devices++] = (ModelDevice){.fd = fd, .cookie = *ret_cookie, .size = (uint64_t) st.st_size,
-                                                           .readable = (flags & O_ACCMODE) != O_WRONLY, .writable = (flags & O_ACCMODE) != O_RDONLY};
-        return 0;
-}
-
-static int set_block_size(struct fused_map *map, uint32_t cookie, uint32_t size) {
-        Model *model = map->kernel_userdata;
-        ModelDevice *device = model_device(model, cookie);
-
-        if (!model->iomap || model->config.block_size_error)
-                return model->iomap ? model->config.block_size_error : -EOPNOTSUPP;
-        if (!device)
-                return -ENOENT;
-        device->block_size = size;
-        return 0;
-}
-
-static int stay_out_of_reclaim(struct fused_map *map) {
-        return 0;
-}
-
-static int notify(struct fused_map *map, int code, const void *data, size_t size) {
-        Model *model = map->kernel_userdata;
-
-        return model->config.notify_by_socket ? map_kernel_calls.notify(map, code, data, size) : model_notify(model, code, data, size);
-}
-
-static int attach_program(struct fused_map *map) {
-        Model *model = map->kernel_userdata;
-
-        if (model->config.attach_error)
-                return model->config.attach_error;
-        model->attached = true;
-        return 0;
-}
-
-const MapKernelCalls model_calls = {.add_device = add_device, .set_block_size = set_block_size, .stay_out_of_reclaim = stay_out_of_reclaim,
-                                    .notify = notify, .attach_program = attach_program};
-
 /* ---- inodes --------------------------------------------------------------------------------------------------------- */
-
-ModelDevice *model_device(Model *model, uint32_t cookie) {
-        for (size_t i = 0; i < model->n_devices; i++)
-                if (model->devices[i].cookie == cookie && cookie != 0)
-                        return &model->devices[i];
-        return NULL;
-}
 
 /* The flags count when an inode is made, and only both of them, and only if the server has answered with the new minor. */
 static ModelInode *instantiate(Model *model, const struct fuse_entry_out *entry) {
@@ -265,8 +180,9 @@ static ModelInode *instantiate(Model *model, const struct fuse_entry_out *entry)
 
 /* Of an answer to OPEN or CREATE. */
 static void opened(ModelInode *inode, const struct fuse_open_out *out) {
-        assert_false(out->open_flags & (ABI_FOPEN_PASSTHROUGH | FOPEN_STREAM | FOPEN_NONSEEKABLE)); /* would be refused */
+        assert_false(inode->iomap && out->open_flags & (ABI_FOPEN_PASSTHROUGH | FOPEN_STREAM | FOPEN_NONSEEKABLE)); /* would be refused */
         inode->fh = out->fh;
+        inode->open_flags = out->open_flags;
 }
 
 ModelInode *model_create(Model *model, const char *name) {
@@ -290,20 +206,37 @@ ModelInode *model_lookup(Model *model, const char *name) {
         return instantiate(model, &out);
 }
 
-void model_forget(Model *model, ModelInode *inode) {
-        const struct fuse_forget_in in = {.nlookup = 1};
-        const uint64_t nodeid = inode->nodeid;
-
+static void evict(Model *model, ModelInode *inode) {
         (void) pthread_mutex_lock(&model->lock);
         model_tree_free(&inode->reads);
         model_tree_free(&inode->writes);
         *inode = (ModelInode){0};
         (void) pthread_mutex_unlock(&model->lock);
+}
+
+void model_forget(Model *model, ModelInode *inode) {
+        const struct fuse_forget_in in = {.nlookup = 1};
+        const uint64_t nodeid = inode->nodeid;
+
+        evict(model, inode);
         send_request(model, FUSE_FORGET, nodeid, &in, sizeof in, NULL, 0);
 }
 
+void model_forget_both(Model *model, ModelInode *a, ModelInode *b) {
+        const struct {
+                struct fuse_batch_forget_in batch;
+                struct fuse_forget_one ones[2];
+        } in = {{.count = 2}, {{.nodeid = a->nodeid, .nlookup = 1}, {.nodeid = b->nodeid, .nlookup = 1}}};
+
+        evict(model, a);
+        evict(model, b);
+        send_request(model, FUSE_BATCH_FORGET, 0, &in, sizeof in, NULL, 0);
+}
+
+/* Truncation is part of it only if that was agreed on. */
 int model_open(Model *model, ModelInode *inode, uint32_t flags) {
-        const struct fuse_open_in in = {.flags = flags};
+        const bool at_once = model->init.flags & FUSE_ATOMIC_O_TRUNC;
+        const struct fuse_open_in in = {.flags = at_once ? flags : flags & ~(uint32_t) O_TRUNC};
         struct fuse_open_out out;
         ssize_t n = model_ask(model, FUSE_OPEN, inode->nodeid, &in, sizeof in, &out, sizeof out);
 
@@ -311,6 +244,14 @@ int model_open(Model *model, ModelInode *inode, uint32_t flags) {
                 return (int) n;
         assert_int_equal(n, sizeof out);
         opened(inode, &out);
+        if (!(flags & O_TRUNC))
+                return 0;
+        if (!at_once)
+                return model_truncate(model, inode, 0);
+        inode->size = inode->disk_size = 0;
+        (void) pthread_mutex_lock(&model->lock);
+        model_cache_drop(inode, 0, UINT64_MAX);
+        (void) pthread_mutex_unlock(&model->lock);
         return 0;
 }
 

@@ -5,11 +5,14 @@
  * mappings, has the mapping cache, checks every mapping, and does the I/O of mapped files itself, on the devices' descriptors. What the real one
  * takes by ioctl comes through MapKernelCalls.
  *
- *   model.c       the connection: FUSE_INIT, CONFIG, requests, ioctls   model-check.c  the rules
- *   model-cache.c the mapping cache, notifications                      model-io.c     lookup and I/O
+ *   model.c        the connection: FUSE_INIT, CONFIG, requests   kernel-abi.h   numbers
+ *   model-device.c devices, ioctls                               model-check.c  the rules
+ *   model-cache.c  the mapping cache, notifications              model-map.c    BEGIN, END, IOEND
+ *   model-io.c     bytes                                         model-file.c   system calls
  *
  * Two columns: the rules of the posted patches (R7) and of the later tree (RN), which are stricter. There is no page cache: a buffered write
- * is written back at once, with the requests that that makes. */
+ * is written back at once, with the requests that that makes. What the library does not use is not here: closing a device, programs that answer
+ * END and IOEND. */
 
 #include <pthread.h>
 
@@ -29,6 +32,7 @@ typedef struct ModelConfig {
         bool ignores_attr;     /* it does not look at the attribute flags */
         uint64_t config_flags; /* what CONFIG has; 0x7f: the long answer */
         uint64_t cache_bytes;  /* per tree, whatever is agreed on; 0: what CONFIG says, else the kernel's 256 KiB */
+        int64_t max_bytes;     /* the largest file that it has; 0: 2^63 - 1 */
         int add_device_error, block_size_error, attach_error;
         bool notify_by_socket; /* notifications are read, and not called */
 } ModelConfig;
@@ -47,6 +51,7 @@ typedef struct ModelInode {
         bool has_writes; /* the write tree is there */
         uint64_t size, disk_size;
         uint64_t fh;     /* of the one file that is open on it */
+        uint32_t open_flags; /* FOPEN_*, what its OPEN was answered */
         ModelTree reads, writes;
 } ModelInode;
 
@@ -58,13 +63,18 @@ typedef struct ModelDevice {
         uint32_t cookie, block_size;
         uint64_t size;
         bool readable, writable;
+        bool used; /* something was read or written */
         unsigned n_invalidated;
+        IomapRange invalidated; /* the last one */
 } ModelDevice;
 
-typedef struct ModelFileId {
+/* A file that counts as a device. */
+typedef struct ModelDisk {
         dev_t dev;
         ino_t ino;
-} ModelFileId;
+        uint64_t n_sectors;
+        uint8_t *dirty; /* owned: for each sector, whether it is in the page cache only */
+} ModelDisk;
 
 typedef struct Model {
         ModelConfig config;
@@ -79,20 +89,23 @@ typedef struct Model {
         uint64_t max_bytes;
         ModelDevice devices[MODEL_DEVICES_MAX];
         size_t n_devices;
-        ModelFileId block_devices[MODEL_DEVICES_MAX]; /* what files are said to be such */
-        size_t n_block_devices;
+        ModelDisk disks[MODEL_DEVICES_MAX];
+        size_t n_disks;
         uint32_t next_cookie;
         uint64_t cache_bytes; /* per tree */
         ModelInode inodes[MODEL_INODES_MAX];
         size_t n_inodes;
         uint64_t unique;
         bool no_end, no_ioend, no_syncfs; /* ENOSYS once */
-        bool attached;
+        bool attached, attached_late; /* late: CONFIG had been answered */
+        size_t devices_at_attach;
+        pthread_t reclaim_thread; /* that has called for staying out of reclaim */
         /* The mapping program, if it is attached: true: handled. */
         bool (*program)(void *userdata, const IomapBeginIn *in, uint64_t nodeid, IomapBeginOut *out);
         void *program_userdata;
         int notify_result;     /* of the last notification */
-        unsigned n_begin, n_end, n_ioend, n_upsert, n_invalidate, n_data, n_cached, n_by_program, n_syncfs;
+        IomapNotifyInvalidate last_invalidate;
+        unsigned n_begin, n_end, n_ioend, n_upsert, n_invalidate, n_data, n_cached, n_by_program, n_syncfs, n_inline, n_reclaim;
 } Model;
 
 void model_init(Model *model, const ModelConfig *config); /* asserts */
@@ -111,6 +124,7 @@ ssize_t model_ask2(Model *model, uint32_t opcode, uint64_t nodeid, const void *i
 ModelInode *model_create(Model *model, const char *name);
 ModelInode *model_lookup(Model *model, const char *name); /* made if it is not there */
 void model_forget(Model *model, ModelInode *inode);         /* its place is free again */
+void model_forget_both(Model *model, ModelInode *a, ModelInode *b); /* in one request */
 int model_open(Model *model, ModelInode *inode, uint32_t flags);
 int model_release(Model *model, ModelInode *inode); /* as close(2) does: FLUSH, then RELEASE */
 int model_unlink(Model *model, const char *name);
@@ -122,10 +136,19 @@ int model_syncfs(Model *model);
 /* The two halves of model_ask(). */
 void model_send(Model *model, uint32_t opcode, uint64_t nodeid, const void *in, size_t in_size);
 ssize_t model_receive(Model *model, void *out, size_t out_size);
+int64_t model_offered_bytes(const Model *model);
 ModelDevice *model_device(Model *model, uint32_t cookie);
+/* The devices' page cache: what the server does with its descriptors. */
+void model_server_wrote(Model *model, int fd, uint64_t addr, uint64_t size);
+void model_server_synced(Model *model, int fd);
+void model_device_drop(Model *model, ModelDevice *device, uint64_t addr, uint64_t size);
+int model_move(Model *model, bool write, const struct fused_mapping *m, uint64_t pos, uint8_t *data, size_t size);
 
 /* 0 or a negative errno. pos: UINT64_MAX for an upsert. */
 int model_check(const Model *model, const ModelInode *inode, const struct fused_mapping *mapping, bool write, uint64_t pos, uint32_t opflags);
+int model_check_atomic(const Model *model, const IomapBeginOut *out, uint32_t opflags);
+/* Whether they are there, and open for what is to be done. */
+int model_check_devices(Model *model, const IomapBeginOut *out, bool changes);
 int model_check_config(const Model *model, const IomapConfigOut *out, size_t size);
 
 int model_notify(Model *model, int code, const void *data, size_t size);
@@ -137,9 +160,24 @@ void model_tree_free(ModelTree *tree);
 /* Where pos is: from and to; to is the same but for writes out of place. */
 int model_map(Model *model, ModelInode *inode, uint64_t pos, uint64_t count, uint32_t opflags, struct fused_mapping *ret_from,
               struct fused_mapping *ret_to);
+/* If that is to be told. written: bytes, or a negative errno. size_changed: the file has become larger. */
+int model_end(Model *model, ModelInode *inode, uint64_t pos, uint64_t count, int64_t written, uint32_t opflags, const struct fused_mapping *m,
+              bool size_changed);
+/* Likewise; then cached mappings of the range are dropped. to: where it was written, NULL: that is not said. */
+int model_ioend(Model *model, ModelInode *inode, uint64_t pos, uint64_t written, int error, uint32_t flags, const struct fused_mapping *to);
+
+int model_read_ordinary(Model *model, ModelInode *inode, uint64_t pos, size_t size, uint8_t *data);
+int model_write_ordinary(Model *model, ModelInode *inode, uint64_t pos, size_t size, const uint8_t *data);
+int model_read_mapped(Model *model, ModelInode *inode, uint64_t pos, size_t size, uint8_t *data, uint32_t opflags);
+int model_write_cached(Model *model, ModelInode *inode, uint64_t pos, uint64_t size, const uint8_t *data); /* NULL: zeroes, where there is data */
+int model_put_blocks(Model *model, ModelInode *inode, uint64_t pos, size_t size, uint8_t *data, bool direct);
+
 int model_read(Model *model, ModelInode *inode, uint64_t pos, size_t size, uint8_t *data, bool direct);
 int model_write(Model *model, ModelInode *inode, uint64_t pos, size_t size, const uint8_t *data, bool direct);
 int model_truncate(Model *model, ModelInode *inode, uint64_t size);
 int model_fallocate(Model *model, ModelInode *inode, uint32_t mode, uint64_t pos, uint64_t length);
+int model_copy_range(Model *model, ModelInode *from, uint64_t from_pos, ModelInode *to, uint64_t to_pos, uint64_t length); /* bytes */
 int model_chown(Model *model, ModelInode *inode, uint32_t uid);
 int model_fsync(Model *model, ModelInode *inode);
+int model_swapon(Model *model, ModelInode *inode);
+int model_swapoff(Model *model, ModelInode *inode);

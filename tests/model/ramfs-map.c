@@ -150,9 +150,13 @@ static int on_begin(void *userdata, const struct fused_map_request *request, str
 
         if (!file || request->ino != INO_OF(request->nodeid))
                 return -EIO;
+        if (request->opflags & ramfs->begin_error_op)
+                return ramfs->begin_error;
         (void) pthread_mutex_lock(&ramfs->lock);
         ramfs->n_begin++;
-        if (request->pos >= limit)
+        if (ramfs->config.inlines && request->pos < ramfs->config.block_size)
+                *read = (struct fused_mapping){.length = ramfs->config.block_size, .addr = FUSED_MAPPING_ADDR_NONE, .type = FUSED_MAPPING_INLINE};
+        else if (request->pos >= limit)
                 *read = (struct fused_mapping){.offset = limit, .length = 1ULL << 40, .addr = FUSED_MAPPING_ADDR_NONE};
         else if (request->opflags & FUSED_MAPPING_OP_CHANGES)
                 r = request->pos + request->count > limit ? -EFBIG : change(ramfs, file, request, read, write);
@@ -176,8 +180,10 @@ static int on_end(void *userdata, const struct fused_map_request *request, int64
         Ramfs *ramfs = userdata;
 
         ramfs->n_ends++;
-        ramfs->last_end_dev = mapping->dev;
-        return 0;
+        ramfs->last_end.request = *request;
+        ramfs->last_end.written = written;
+        ramfs->last_end.mapping = *mapping;
+        return ramfs->end_error;
 }
 
 static int on_ioend(void *userdata, const struct fused_map_ioend *ioend, uint64_t *size) {
@@ -188,7 +194,7 @@ static int on_ioend(void *userdata, const struct fused_map_ioend *ioend, uint64_
 
         (void) pthread_mutex_lock(&ramfs->lock);
         ramfs->n_ioends++;
-        ramfs->last_error = ioend->error;
+        ramfs->last_ioend = *ioend;
         for (uint64_t i = ioend->pos / block_size; ioend->error == 0 && i * block_size < end; i++) {
                 if (file->blocks[i].state == RAMFS_UNWRITTEN)
                         file->blocks[i].state = RAMFS_DATA;
@@ -200,9 +206,9 @@ static int on_ioend(void *userdata, const struct fused_map_ioend *ioend, uint64_
         }
         if (ioend->error == 0 && end > file->size)
                 file->size = end;
-        *size = file->size;
+        *size = ramfs->ioend_size ? ramfs->ioend_size : file->size;
         (void) pthread_mutex_unlock(&ramfs->lock);
-        return 0;
+        return ramfs->ioend_error;
 }
 
 static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid_t uid, gid_t gid) {
@@ -226,7 +232,7 @@ static int on_start(void *userdata) {
         (void) snprintf(ramfs->started_engine, sizeof ramfs->started_engine, "%s", fused_map_engine(ramfs->map));
         if (ramfs->config.clone_fd)
                 assert_int_equal(session_add_clone(ramfs->map->session, ramfs->config.clone_fd), 0);
-        return ramfs->start_error;
+        return ramfs->config.start ? ramfs->config.start(ramfs) : ramfs->start_error;
 }
 
 /* ---- names and attributes ------------------------------------------------------------------------------------------- */
@@ -273,6 +279,7 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         }
         (void) snprintf(ramfs->files[ramfs->n_files++].name, sizeof ramfs->files[0].name, "%s", name);
         fill_entry(ramfs, FIRST_NODE + ramfs->n_files - 1, &entry);
+        fi->direct_io = ramfs->config.direct_io;
         (void) fused_map_reply_create(ramfs->map, req, &entry, fi, true);
 }
 
@@ -293,10 +300,46 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
                 (void) pthread_mutex_lock(&ramfs->lock);
                 free_range(ramfs, file, ((uint64_t) attr->st_size + block_size - 1) / block_size, RAMFS_BLOCKS);
                 file->size = (uint64_t) attr->st_size;
+                if (file->size < sizeof file->first)
+                        memset(file->first + file->size, 0, sizeof file->first - file->size);
                 (void) pthread_mutex_unlock(&ramfs->lock);
                 (void) fused_map_set_size(ramfs->map, ino, file->size);
         }
         on_getattr(req, ino, fi);
+}
+
+/* Whole blocks move; what is pending does so with them. */
+static int shift(Ramfs *ramfs, RamfsFile *file, bool collapse, uint64_t pos, uint64_t length) {
+        const uint64_t first = pos / ramfs->config.block_size, n = length / ramfs->config.block_size;
+        RamfsBlock *const rows[] = {file->blocks, file->pending};
+
+        if (pos % ramfs->config.block_size != 0 || length % ramfs->config.block_size != 0 || first + n >= RAMFS_BLOCKS)
+                return -EINVAL;
+        if (collapse ? pos + length >= file->size : pos >= file->size || file->size + length > (uint64_t) RAMFS_BLOCKS * ramfs->config.block_size)
+                return -EINVAL;
+        for (size_t i = 0; i < 2; i++) {
+                RamfsBlock *at = rows[i] + first;
+                const size_t n_rest = RAMFS_BLOCKS - first - n;
+                for (uint64_t k = 0; k < n; k++)
+                        give_back(ramfs, collapse ? at + k : rows[i] + RAMFS_BLOCKS - 1 - k);
+                memmove(collapse ? at : at + n, collapse ? at + n : at, n_rest * sizeof *at);
+                memset(collapse ? at + n_rest : at, 0, n * sizeof *at);
+        }
+        file->size = collapse ? file->size - length : file->size + length;
+        return 0;
+}
+
+static void on_shift(Ramfs *ramfs, fuse_req_t req, fuse_ino_t ino, int mode, uint64_t pos, uint64_t length) {
+        RamfsFile *file = file_of(ramfs, ino);
+
+        (void) pthread_mutex_lock(&ramfs->lock);
+        int r = shift(ramfs, file, mode & FALLOC_FL_COLLAPSE_RANGE, pos, length);
+        (void) pthread_mutex_unlock(&ramfs->lock);
+        if (r >= 0)
+                r = fused_map_invalidate(ramfs->map, ino, pos, UINT64_MAX);
+        if (r >= 0)
+                r = fused_map_set_size(ramfs->map, ino, file->size);
+        (void) fuse_reply_err(req, -r);
 }
 
 static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t pos, off_t length, struct fuse_file_info *fi) {
@@ -306,6 +349,10 @@ static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t pos, of
         uint64_t first = (uint64_t) pos / block_size, last = (end + block_size - 1) / block_size;
         int r = last > RAMFS_BLOCKS ? -EFBIG : 0;
 
+        if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) {
+                on_shift(ramfs, req, ino, mode, (uint64_t) pos, (uint64_t) length);
+                return;
+        }
         (void) pthread_mutex_lock(&ramfs->lock);
         if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) /* whole blocks, and the rest of the last one of the file */
                 free_range(ramfs, file, ((uint64_t) pos + block_size - 1) / block_size, end / block_size);
@@ -340,18 +387,87 @@ static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
         (void) fuse_reply_buf(req, buffer, used);
 }
 
+/* Whole blocks that hold data, into new places. */
+static int copy_block(Ramfs *ramfs, const RamfsBlock *from, RamfsBlock *to) {
+        const uint32_t block_size = ramfs->config.block_size;
+        _cleanup_free_ uint8_t *data = malloc(block_size);
+        int r;
+
+        give_back(ramfs, to);
+        if (from->state != RAMFS_DATA)
+                return 0;
+        r = take(ramfs, RAMFS_DATA, to);
+        if (r < 0)
+                return r;
+        assert_int_equal(pread(ramfs->device_fds[from->dev - 1], data, block_size, (off_t) from->block * block_size), block_size);
+        assert_int_equal(pwrite(ramfs->device_fds[to->dev - 1], data, block_size, (off_t) to->block * block_size), block_size);
+        return 0;
+}
+
+static void on_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_pos, struct fuse_file_info *from_fi, fuse_ino_t to, off_t to_pos,
+                               struct fuse_file_info *to_fi, size_t length, int flags) {
+        Ramfs *ramfs = fuse_req_userdata(req);
+        const uint32_t block_size = ramfs->config.block_size;
+        RamfsFile *source = file_of(ramfs, from), *target = file_of(ramfs, to);
+        int r = 0;
+
+        (void) pthread_mutex_lock(&ramfs->lock);
+        for (uint64_t i = 0; i * block_size < length && r >= 0; i++)
+                r = copy_block(ramfs, &source->blocks[(uint64_t) from_pos / block_size + i], &target->blocks[(uint64_t) to_pos / block_size + i]);
+        target->size = MAX_OF(target->size, (uint64_t) to_pos + length);
+        (void) pthread_mutex_unlock(&ramfs->lock);
+        for (uint32_t dev = 1; dev <= RAMFS_DEVICES && r >= 0; dev++)
+                r = fused_map_device_written(ramfs->map, dev);
+        if (r >= 0)
+                r = fused_map_invalidate(ramfs->map, to, (uint64_t) to_pos, length);
+        if (r >= 0)
+                (void) fuse_reply_write(req, length);
+        else
+                (void) fuse_reply_err(req, -r);
+}
+
+/* Of what is inline; with mappings, nothing else comes here. */
+static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t pos, struct fuse_file_info *fi) {
+        Ramfs *ramfs = fuse_req_userdata(req);
+        RamfsFile *file = file_of(ramfs, ino);
+
+        ramfs->last_fh = fi ? fi->fh : 0;
+        (void) fuse_reply_buf(req, (const char *) file->first + pos, MIN_OF(size, sizeof file->first - (size_t) pos));
+}
+
+static void on_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t pos, struct fuse_file_info *fi) {
+        Ramfs *ramfs = fuse_req_userdata(req);
+        RamfsFile *file = file_of(ramfs, ino);
+
+        assert_true((size_t) pos + size <= sizeof file->first);
+        ramfs->last_fh = fi ? fi->fh : 0;
+        memcpy(file->first + pos, data, size);
+        file->size = MAX_OF(file->size, (uint64_t) pos + size);
+        (void) fuse_reply_write(req, size);
+}
+
+static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+        Ramfs *ramfs = fuse_req_userdata(req);
+
+        fi->direct_io = ramfs->config.direct_io;
+        (void) fused_map_reply_open(ramfs->map, req, fi);
+}
+
 static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
         (void) fuse_reply_err(req, 0);
 }
 
 static const struct fuse_lowlevel_ops lowlevel = {.lookup = on_lookup, .create = on_create, .getattr = on_getattr, .setattr = on_setattr,
-                                                  .fallocate = on_fallocate, .readdirplus = on_readdirplus, .fsync = on_fsync};
+                                                  .fallocate = on_fallocate, .readdirplus = on_readdirplus, .fsync = on_fsync, .open = on_open,
+                                                  .read = on_read, .write = on_write, .copy_file_range = on_copy_file_range};
 
 void ramfs_init(Ramfs *ramfs, const RamfsConfig *config) {
         const struct fused_map_operations operations = {
-                .begin = on_begin, .end = config->no_ends ? NULL : on_end, .ioend = on_ioend, .start = on_start, .sync = on_sync,
+                .begin = on_begin, .end = config->no_ends ? NULL : on_end, .ioend = config->no_ioends ? NULL : on_ioend, .start = on_start,
+                .sync = on_sync,
                 .kill_privileges = config->kills ? on_kill_privileges : NULL};
-        const struct fused_map_config map_config = {.block_size = config->block_size, .cache_bytes = config->cache_bytes};
+        const struct fused_map_config map_config = {.block_size = config->block_size, .cache_bytes = config->cache_bytes,
+                                                   .max_bytes = config->max_bytes, .no_writeback = config->no_writeback};
         struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 
         *ramfs = (Ramfs){.config = *config, .seed = 7};

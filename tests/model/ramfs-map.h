@@ -12,15 +12,21 @@
 #define RAMFS_BLOCKS 1024 /* of a file, and of a device */
 #define RAMFS_DEVICES 2
 
+struct Ramfs;
+
 typedef struct RamfsConfig {
         uint32_t block_size;
         uint64_t cache_bytes; /* 0: as many as the library wants */
         bool unwritten; /* new space is unwritten until ioend; else it is new */
         bool elsewhere; /* what holds data is never written to: out of place */
         bool retries;   /* tells the cache, and answers that it knows */
-        bool no_ends;   /* end() is not there */
+        bool no_ends, no_ioends; /* end(), ioend() is not there */
+        bool inlines;   /* a file's first block is in the server's records, always */
+        bool direct_io; /* files are opened for direct I/O only */
+        bool no_writeback;
+        uint64_t max_bytes; /* 0: as many as the library wants */
         bool kills;     /* kill_privileges() is there */
-        bool program;   /* what is mapped is said to be the program's as well */
+        int (*start)(struct Ramfs *ramfs); /* what start() does besides */
         int clone_fd;   /* another descriptor of the device, taken over: a second thread. 0: none */
 } RamfsConfig;
 
@@ -40,6 +46,7 @@ typedef struct RamfsFile {
         char name[16];
         uint64_t size;
         RamfsBlock blocks[RAMFS_BLOCKS], pending[RAMFS_BLOCKS]; /* pending: where an overwrite goes */
+        uint8_t first[8192]; /* inline */
 } RamfsFile;
 
 typedef struct Ramfs {
@@ -50,9 +57,18 @@ typedef struct Ramfs {
         bool used[RAMFS_DEVICES][RAMFS_BLOCKS];
         RamfsFile files[RAMFS_FILES];
         unsigned n_files, n_begin, n_ends, n_ioends, n_starts;
-        int start_error, upsert_error; /* of the last upsert */
-        uint32_t last_end_dev;
-        int last_error; /* that came with an ioend */
+        int begin_error;         /* what begin() is to answer... */
+        uint32_t begin_error_op; /* ...to these operations */
+        int start_error, end_error, ioend_error; /* what they are to answer */
+        int upsert_error; /* of the last upsert */
+        struct { /* of end() */
+                struct fused_map_request request;
+                int64_t written;
+                struct fused_mapping mapping;
+        } last_end;
+        struct fused_map_ioend last_ioend;
+        uint64_t ioend_size; /* what ioend() says that the file's size is; 0: the truth */
+        uint64_t last_fh;    /* of READ and WRITE */
         unsigned n_kills, last_kill; /* FUSED_KILL_* */
         char started_engine[8];
         int (*sync)(void);    /* what sync() does, if it is there */

@@ -84,7 +84,7 @@ static const Rule rules[] = {
         {"11: the cache for an atomic write", {0, BLOCK, NONE, FUSED_MAPPING_RETRY_CACHE, 0, 0}, 0, BAD, .opflags = FUSED_MAPPING_OP_ATOMIC},
         {"11: its write half slips through", {0, BLOCK, NONE, FUSED_MAPPING_RETRY_CACHE, 0, 0}, 0, 0, .write = true,
          .opflags = FUSED_MAPPING_OP_ATOMIC},
-        {"13: unknown device", {0, BLOCK, 0, FUSED_MAPPING_MAPPED, 0, 9}, BAD, BAD},
+        {"13: unknown device", {0, BLOCK, 0, FUSED_MAPPING_MAPPED, 0, 9}, BAD, BAD, .upsert = true},
         {"upsert: to the device's end", {0, BLOCK * 2, BLOCK * 98, FUSED_MAPPING_MAPPED, 0, 5}, .upsert = true},
         {"upsert: past it", {0, BLOCK * 2, BLOCK * 99, FUSED_MAPPING_MAPPED, 0, 5}, BAD, BAD, .upsert = true},
         {"not checked in an answer", {0, BLOCK * 2, BLOCK * 99, FUSED_MAPPING_MAPPED, 0, 5}},
@@ -148,6 +148,48 @@ static void test_use(void **state) {
                 assert_int_equal(model_map(&world->model, inode, 0, BLOCK, rows[i].opflags, &from, &to), rows[i].wanted);
                 assert_int_equal(world_free(world), 0);
         }
+}
+
+/* 13 and 14, of the halves that count: what is only read has nothing to do with where it would be written to. */
+static void test_devices(void **state) {
+        const struct fused_mapping good = {0, BLOCK, 0, K_MAPPED, 0, 5}, other = {0, BLOCK, 0, K_MAPPED, 0, 6},
+                                   unknown = {0, BLOCK, 0, K_MAPPED, 0, 9}, hole = {0, BLOCK, NONE, K_HOLE, 0, 0},
+                                   same = {0, BLOCK, NONE, K_PURE_OVERWRITE, 0, 0};
+        const struct {
+                IomapBeginOut out;
+                bool changes;
+                bool readable[2], writable[2]; /* the devices 5 and 6 */
+                int r7, rn;
+        } rows[] = {
+                {{good, same}, false, {true, true}, {false, false}, 0, 0},
+                {{good, same}, false, {false, true}, {true, true}, 0, -EACCES},
+                {{good, same}, true, {true, true}, {false, true}, 0, -EACCES},
+                {{good, same}, true, {true, true}, {true, false}, 0, 0},
+                {{good, other}, true, {true, true}, {false, true}, 0, 0}, /* read there, written here */
+                {{good, other}, true, {true, true}, {true, false}, 0, -EACCES},
+                {{good, other}, true, {false, true}, {true, true}, 0, -EACCES},
+                {{good, other}, true, {true, false}, {true, true}, 0, -EACCES},
+                {{good, other}, false, {true, false}, {false, false}, 0, 0},
+                {{hole, other}, true, {false, true}, {false, true}, 0, 0},
+                {{unknown, same}, false, {true, true}, {true, true}, BAD, BAD},
+                {{good, unknown}, false, {true, true}, {true, true}, 0, 0},
+                {{good, unknown}, true, {true, true}, {true, true}, BAD, BAD},
+                {{hole, same}, true, {false, false}, {false, false}, 0, 0},
+        };
+
+        for (ModelColumn column = MODEL_R7; column <= MODEL_RN; column++)
+                for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                        ModelInode inode;
+                        Model model;
+                        make_model(&model, &inode, column);
+                        for (size_t k = 0; k < 2; k++) {
+                                model.devices[k].readable = rows[i].readable[k];
+                                model.devices[k].writable = rows[i].writable[k];
+                        }
+                        int r = model_check_devices(&model, &rows[i].out, rows[i].changes);
+                        if (r != (column == MODEL_R7 ? rows[i].r7 : rows[i].rn))
+                                fail_msg("row %zu, column %d: %d", i, (int) column, r);
+                }
 }
 
 static void test_config_rules(void **state) {
@@ -286,7 +328,7 @@ static void test_notification_rules(void **state) {
                         int r7, rn;
                 } devices[] = {{{5, 0, {0, BLOCK}}, 0, 0}, {{0, 0, {0, BLOCK}}, -EINVAL, -EINVAL}, {{9, 0, {0, BLOCK}}, -ENODEV, -ENODEV},
                                {{5, 0, {BLOCK * 100, BLOCK}}, -EINVAL, -EINVAL}, {{5, 0, {BLOCK, UINT64_MAX}}, -EINVAL, -EINVAL},
-                               {{5, 0, {BLOCK * 100, 0}}, -EINVAL, 0}};
+                               {{5, 0, {BLOCK * 100, 0}}, -EINVAL, -EINVAL}, {{5, 0, {BLOCK, 0}}, 0, 0}};
                 for (size_t i = 0; i < ELEMENTSOF(devices); i++)
                         assert_int_equal(model_notify(&model, IOMAP_NOTIFY_DEVICE_INVALIDATE, &devices[i].notice, sizeof devices[i].notice),
                                          strict ? devices[i].rn : devices[i].r7);
@@ -335,9 +377,10 @@ static void test_library_is_stricter(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_use), cmocka_unit_test(test_config_rules),
-                                           cmocka_unit_test(test_notification_rules), cmocka_unit_test(test_answer_sizes),
-                                           cmocka_unit_test(test_library_is_stricter)};
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_rules), cmocka_unit_test(test_use), cmocka_unit_test(test_devices),
+                cmocka_unit_test(test_config_rules), cmocka_unit_test(test_answer_sizes), cmocka_unit_test(test_notification_rules),
+                cmocka_unit_test(test_library_is_stricter)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

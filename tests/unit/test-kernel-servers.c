@@ -82,6 +82,36 @@ int __wrap_fused_map_run(struct fused_map *map, struct fuse_cmdline_opts *opts) 
         return fused_map_serve(map);
 }
 
+/* ---- what the server writes itself -------------------------------------------------------------------------------------- */
+
+ssize_t __wrap_pwrite64(int fd, const void *data, size_t size, off_t pos);
+ssize_t __real_pwrite64(int fd, const void *data, size_t size, off_t pos);
+ssize_t __wrap_pwrite64(int fd, const void *data, size_t size, off_t pos) {
+        const ssize_t n = __real_pwrite64(fd, data, size, pos);
+
+        if (n > 0)
+                model_server_wrote(&model, fd, (uint64_t) pos, (uint64_t) n);
+        return n;
+}
+
+int __wrap_fdatasync(int fd);
+int __wrap_fdatasync(int fd) {
+        model_server_synced(&model, fd);
+        return 0;
+}
+
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd) {
+        return __wrap_fdatasync(fd);
+}
+
+int __wrap_sync_file_range(int fd, off_t pos, off_t length, unsigned flags);
+int __wrap_sync_file_range(int fd, off_t pos, off_t length, unsigned flags) {
+        assert_int_equal(pos | length, 0);
+        assert_int_equal(flags, 7); /* waits until it is done */
+        return __wrap_fdatasync(fd);
+}
+
 /* ---- one file ------------------------------------------------------------------------------------------------------- */
 
 static void check_bytes(unsigned i, uint64_t pos, uint64_t size) {

@@ -89,20 +89,28 @@ static void spoil(struct fused_mapping *read, struct fused_mapping *write) {
                 *read = spoiled;
 }
 
-/* What is inline is written by the server (which here has no operation for it), like what is read. */
+/* What is inline is written by the server, like what is read. Where a part is, all of the request is passed on. */
 static void test_inline(void **state) {
+        static const struct {
+                uint64_t inline_from, pos;
+                uint32_t size;
+                bool passed;
+        } rows[] = {{0, 0, BLOCK, true}, {0, 10, 100, true}, {BLOCK, 0, 2 * BLOCK, true}, {BLOCK, 0, BLOCK + 100, true}, {BLOCK, 0, BLOCK, false}};
         World *world = world_new(&(RamfsConfig){.block_size = BLOCK}, &stock, /* devices= */ false, 0);
         ModelInode *inode = model_create(&world->model, "file");
+        RamfsFile *file = &world->ramfs.files[0];
 
-        spoiled = (struct fused_mapping){.length = BLOCK, .addr = FUSED_MAPPING_ADDR_NONE, .type = FUSED_MAPPING_INLINE};
+        for (size_t i = 0; i < SIZE; i++)
+                data[i] = (uint8_t) (1 + i % 251);
         world->ramfs.spoil = spoil;
-        assert_int_equal(ask_write(&world->model, inode, 0, BLOCK, 0), -ENOSYS);
-        assert_int_equal(ask_write(&world->model, inode, 10, 100, 0), -ENOSYS);
-        spoiled.offset = BLOCK; /* from the second block on */
-        assert_int_equal(ask_write(&world->model, inode, 0, 2 * BLOCK, 0), -ENOSYS);
-        assert_int_equal(ask_write(&world->model, inode, 0, BLOCK + 100, 0), -ENOSYS);
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                spoiled = (struct fused_mapping){.offset = rows[i].inline_from, .length = BLOCK, .addr = FUSED_MAPPING_ADDR_NONE,
+                                                 .type = FUSED_MAPPING_INLINE};
+                memset(file->first, 0, sizeof file->first);
+                assert_int_equal(ask_write(&world->model, inode, rows[i].pos, rows[i].size, 0), rows[i].size);
+                assert_int_equal(memcmp(file->first + rows[i].pos, data, rows[i].size) == 0, rows[i].passed);
+        }
         assert_int_equal(world->ramfs.map->statistics->bad_mappings, 0);
-        assert_int_equal(ask_write(&world->model, inode, 0, BLOCK, 0), BLOCK);
         (void) world_free(world);
 }
 
