@@ -201,25 +201,22 @@ _fused_inline_ uint32_t fused_hash(uint64_t nodeid) {
 /* ---- the forms of a program -------------------------------------------------------------------------------------------- */
 
 #ifdef FUSED_NATIVE
-
-#define FUSED_PROGRAM(name)                                                                  \
-        static __attribute__((unused)) int name##_run(struct fused_program_call *call) {     \
-                return _fused_overwrite(call, name##_begin(call));                           \
-        }                                                                                    \
-        struct fused_program_call
-#define FUSED_SAMPLE(name) static int (*const fused_sample_of_##name)(struct fused_sample_call *) __attribute__((unused)) = name##_sample
-
+#define _FUSED_FORM(section) static __attribute__((unused))
+#define _fused_by_name_
 #else
+#define _FUSED_FORM(section) SEC(section)
+#define _fused_by_name_ __attribute__((preserve_access_index))
 
 #ifndef FUSED_LICENSE
 #define FUSED_LICENSE "GPL" /* what the program is under, one of those that the kernel takes for compatible with it */
 #endif
 char _license[] SEC("license") = FUSED_LICENSE;
+#endif
 
 /* What the kernel hands over, by name only: where its members are is looked up when the program is loaded. */
 struct fuse_inode {
         uint64_t nodeid;
-} __attribute__((preserve_access_index));
+} _fused_by_name_;
 struct fuse_bpf_inode {}; /* the kernel's is empty, too; one that is only declared is another type to libbpf */
 struct fuse_iomap_begin_out {
         struct fused_mapping read, write;
@@ -237,7 +234,7 @@ struct fuse_iomap_bpf_ops {
 #define _fused_form_ __attribute__((flatten))
 
 #define _FUSED_OPS_FORM(program, variant, node_id, yes, no)                                                       \
-        SEC("struct_ops/iomap_begin") _fused_form_ int program##_##variant(uint64_t *arguments) {                 \
+        _FUSED_FORM("struct_ops/iomap_begin") _fused_form_ int program##_##variant(uint64_t *arguments) {         \
                 struct fused_program_call call = {.pos = arguments[1], .count = arguments[2], .opflags = (uint32_t) arguments[3]}; \
                 struct fuse_iomap_begin_out *out = (void *) arguments[4];                                         \
                 call.nodeid = node_id;                                                                            \
@@ -257,12 +254,12 @@ struct fuse_iomap_bpf_ops {
                 out->write.dev = call.write.dev;                                                                  \
                 return yes;                                                                                       \
         }                                                                                                         \
-        SEC(".struct_ops") struct fuse_iomap_bpf_ops program##_ops_##variant = {                                  \
+        _FUSED_FORM(".struct_ops") struct fuse_iomap_bpf_ops program##_ops_##variant = {                          \
                 .iomap_begin = program##_##variant, .fuse_fd = FUSED_PROGRAM_LINK_FD, .name = #program}
 
 /* B1: 0 is handled, -ENOSYS falls back. B2: the node id as a number, from there on 1 is handled. B3, B4: struct fuse_inode. B5: a handle. */
 #define FUSED_PROGRAM(program)                                                                                    \
-        SEC("syscall") _fused_form_ int program##_run(struct fused_program_call *context) {                       \
+        _FUSED_FORM("syscall") _fused_form_ int program##_run(struct fused_program_call *context) {               \
                 struct fused_program_call call = {.nodeid = context->nodeid, .pos = context->pos, .count = context->count, \
                                                   .opflags = context->opflags};                                   \
                 int verdict = _fused_overwrite(&call, program##_begin(&call));                                    \
@@ -277,7 +274,7 @@ struct fuse_iomap_bpf_ops {
         _FUSED_OPS_FORM(program, b5, fuse_bpf_inode_nodeid((void *) arguments[0]), FUSED_PROGRAM_HANDLED, FUSED_PROGRAM_FALLBACK)
 
 #define FUSED_SAMPLE(program)                                                                                     \
-        SEC("syscall") _fused_form_ int program##_fill(struct fused_sample_call *context) {                       \
+        _FUSED_FORM("syscall") _fused_form_ int program##_fill(struct fused_sample_call *context) {               \
                 struct fused_sample_call call = {.nodeid = context->nodeid, .seed = context->seed, .n_devices = context->n_devices, \
                                                  .block_size = context->block_size};                              \
                 for (int i = 0; i < FUSED_PROGRAM_DEVICES_MAX; i++)                                               \
@@ -286,5 +283,3 @@ struct fuse_iomap_bpf_ops {
                 context->file_size = call.file_size;                                                              \
                 return 0;                                                                                         \
         }
-
-#endif
