@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See volume.h. */
+/* See volume.h: the headers, the table, its names. */
 
-#include "stripe/volume.h"
+#include "stripe/volume-private.h"
 
 #include <openssl/sha.h>
 #include <string.h>
 #include <unistd.h>
 
-static int move_all(int fd, bool write, void *data, size_t size, uint64_t at) {
+int stripe_move_bytes(int fd, bool write, void *data, size_t size, uint64_t at) {
         for (size_t done = 0; done < size;) {
                 ssize_t n = RET_NERRNO(write ? pwrite(fd, (char *) data + done, size - done, (off_t) (at + done))
                                              : pread(fd, (char *) data + done, size - done, (off_t) (at + done)));
@@ -20,15 +20,14 @@ static int move_all(int fd, bool write, void *data, size_t size, uint64_t at) {
         return 0;
 }
 
-/* Rows begin behind the table's copies on every member, so that they are in the same place. */
-static uint64_t first_row(uint32_t shift) {
+uint64_t stripe_first_row(uint32_t shift) {
         uint64_t head = (1 + 2 * STRIPE_TABLE_BLOCKS) * (uint64_t) STRIPE_BLOCK;
 
         return ALIGN_TO(head, 1ULL << shift) >> shift;
 }
 
 static uint64_t rows_of(uint64_t size, uint32_t shift) {
-        uint64_t all = size >> shift, head = first_row(shift);
+        uint64_t all = size >> shift, head = stripe_first_row(shift);
 
         return all > head ? all - head : 0;
 }
@@ -64,36 +63,6 @@ static const char *check_member(const StripeMember *m, const StripeMember *first
         return NULL;
 }
 
-static int compare_runs(const void *a, const void *b) {
-        const StripeRun *x = a, *y = b;
-
-        return x->first < y->first ? -1 : x->first > y->first;
-}
-
-/* All runs by place. The caller frees. */
-static StripeRun *sorted_runs(const StripeTable *table) {
-        StripeRun *runs = calloc(table->n_runs + 1, sizeof *runs);
-
-        if (runs && table->n_runs > 0) {
-                memcpy(runs, table->runs, table->n_runs * sizeof *runs);
-                qsort(runs, table->n_runs, sizeof *runs, compare_runs);
-        }
-        return runs;
-}
-
-/* Rows within the volume that no two runs share. */
-static bool runs_are_sound(const StripeVolume *volume, const StripeTable *table) {
-        _cleanup_free_ StripeRun *runs = sorted_runs(table);
-        uint64_t end = 0;
-
-        for (uint32_t i = 0; runs && i < table->n_runs; i++) {
-                if (runs[i].n_rows == 0 || runs[i].first < end || runs[i].first > volume->n_rows || runs[i].n_rows > volume->n_rows - runs[i].first)
-                        return false;
-                end = runs[i].first + runs[i].n_rows;
-        }
-        return runs;
-}
-
 static bool name_is_sound(const StripeTable *table, uint32_t i) {
         const StripeFile *file = &table->files[i];
 
@@ -109,7 +78,7 @@ static bool name_is_sound(const StripeTable *table, uint32_t i) {
 static bool table_is_sound(const StripeVolume *volume, const StripeTable *table) {
         uint32_t run = 0;
 
-        if (!runs_are_sound(volume, table))
+        if (!stripe_runs_are_sound(volume, table))
                 return false;
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
                 const StripeFile *file = &table->files[i];
@@ -151,7 +120,7 @@ static int load_table(StripeVolume *volume, const char **ret_why) {
         *ret_why = "both copies of its table of files are damaged";
         for (uint32_t copy = 0; copy < 2; copy++) {
                 uint64_t at = (1 + copy * STRIPE_TABLE_BLOCKS) * (uint64_t) STRIPE_BLOCK;
-                int r = move_all(volume->fds[0], /* write= */ false, table, sizeof *table, at);
+                int r = stripe_move_bytes(volume->fds[0], /* write= */ false, table, sizeof *table, at);
                 if (r < 0 && r != -EIO)
                         return r;
                 if (r < 0 || !table_is_whole(volume, table) || !table_is_sound(volume, table))
@@ -173,7 +142,7 @@ int stripe_open(const int *fds, const uint64_t *sizes, uint32_t n, StripeVolume 
         }
         for (uint32_t i = 0; i < n; i++) {
                 *ret_why = "it cannot be read";
-                r = move_all(fds[i], /* write= */ false, &members[i], sizeof members[i], 0);
+                r = stripe_move_bytes(fds[i], /* write= */ false, &members[i], sizeof members[i], 0);
                 if (r < 0)
                         return r;
                 *ret_why = check_member(&members[i], &members[0], i, n, sizes[i]);
@@ -209,7 +178,7 @@ int stripe_create(const int *fds, const uint64_t *sizes, uint32_t n, uint32_t sh
                 member.index = i;
                 sign(&member, offsetof(StripeMember, own), member.own);
                 memcpy(block, &member, sizeof member);
-                r = move_all(fds[i], /* write= */ true, block, sizeof block, 0);
+                r = stripe_move_bytes(fds[i], /* write= */ true, block, sizeof block, 0);
                 if (r >= 0)
                         r = RET_NERRNO(fsync(fds[i]));
                 if (r < 0)
@@ -229,7 +198,7 @@ int stripe_save(StripeVolume *volume) {
         for (uint32_t i = 0; i < volume->n && r >= 0; i++) /* what the table says has data comes first */
                 r = RET_NERRNO(fdatasync(volume->fds[i]));
         for (uint64_t copy = 0; copy < 2 && r >= 0; copy++) {
-                r = move_all(volume->fds[0], /* write= */ true, table, table_size(table), (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK);
+                r = stripe_move_bytes(volume->fds[0], /* write= */ true, table, table_size(table), (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK);
                 if (r >= 0)
                         r = RET_NERRNO(fdatasync(volume->fds[0]));
         }
@@ -260,169 +229,6 @@ int stripe_add(StripeVolume *volume, const char *name) {
                         return (int) i;
                 }
         return -ENOSPC;
-}
-
-/* ---- rows ----------------------------------------------------------------------------------------------------------- */
-
-static StripeRun *run_of(StripeVolume *volume, const StripeFile *file, uint32_t k) {
-        return &volume->table.runs[file->first_run + k];
-}
-
-/* One more run of file i, or (n = -1) one less, which are its last. */
-static void shift_runs(StripeVolume *volume, uint32_t i, int n) {
-        StripeTable *table = &volume->table;
-        uint32_t end = table->files[i].first_run + table->files[i].n_runs, to = end + (uint32_t) n;
-
-        memmove(&table->runs[to], &table->runs[end], (table->n_runs - end) * sizeof *table->runs);
-        table->n_runs += (uint32_t) n;
-        table->files[i].n_runs += (uint32_t) n;
-        for (uint32_t k = i + 1; k < STRIPE_FILES_MAX; k++)
-                table->files[k].first_run += (uint32_t) n;
-}
-
-static void give_back(StripeVolume *volume, uint32_t i, uint64_t n_rows) {
-        StripeFile *file = &volume->table.files[i];
-
-        while (file->n_rows > n_rows) {
-                StripeRun *last = run_of(volume, file, file->n_runs - 1);
-                uint64_t n = MIN_OF(last->n_rows, file->n_rows - n_rows);
-                last->n_rows -= n;
-                file->n_rows -= n;
-                if (last->n_rows == 0)
-                        shift_runs(volume, i, -1);
-        }
-}
-
-void stripe_remove(StripeVolume *volume, uint32_t i) {
-        StripeFile *file = &volume->table.files[i];
-
-        give_back(volume, i, 0);
-        *file = (StripeFile){.generation = file->generation, .first_run = file->first_run};
-}
-
-/* How many rows from `row` on are nobody's. */
-static uint64_t free_from(const StripeVolume *volume, uint64_t row) {
-        uint64_t end = volume->n_rows;
-
-        for (uint32_t i = 0; i < volume->table.n_runs; i++) {
-                const StripeRun *run = &volume->table.runs[i];
-                if (run->first + run->n_rows > row)
-                        end = MIN_OF(end, run->first);
-        }
-        return end > row ? end - row : 0;
-}
-
-/* Where most rows are free. */
-static int widest_gap(const StripeVolume *volume, StripeRun *ret) {
-        _cleanup_free_ StripeRun *runs = sorted_runs(&volume->table);
-        uint64_t end = 0;
-
-        if (!runs)
-                return -ENOMEM;
-        *ret = (StripeRun){0};
-        runs[volume->table.n_runs] = (StripeRun){.first = volume->n_rows};
-        for (uint32_t i = 0; i <= volume->table.n_runs; i++) {
-                if (runs[i].first - end > ret->n_rows)
-                        *ret = (StripeRun){.first = end, .n_rows = runs[i].first - end};
-                end = runs[i].first + runs[i].n_rows;
-        }
-        return ret->n_rows > 0 ? 0 : -ENOSPC;
-}
-
-/* Who has been in another's way once leaves room, to both sides: files that grow in turn would have a run for each row otherwise. */
-static int add_run(StripeVolume *volume, uint32_t i, uint64_t wanted, bool apart) {
-        StripeFile *file = &volume->table.files[i];
-        StripeRun gap;
-        int r;
-
-        if (volume->table.n_runs == STRIPE_RUNS_MAX)
-                return -ENOSPC;
-        r = widest_gap(volume, &gap);
-        if (r < 0)
-                return r;
-        if (wanted < gap.n_rows && gap.first > 0 && apart)
-                gap.first += (gap.n_rows - wanted) / 2;
-        gap.n_rows = MIN_OF(gap.n_rows, wanted);
-        shift_runs(volume, i, 1);
-        *run_of(volume, file, file->n_runs - 1) = gap;
-        file->n_rows += gap.n_rows;
-        return 0;
-}
-
-static bool extend_last(StripeVolume *volume, StripeFile *file, uint64_t wanted) {
-        StripeRun *last = file->n_runs > 0 ? run_of(volume, file, file->n_runs - 1) : NULL;
-        uint64_t n = last ? MIN_OF(wanted, free_from(volume, last->first + last->n_rows)) : 0;
-
-        if (n == 0)
-                return false;
-        last->n_rows += n;
-        file->n_rows += n;
-        return true;
-}
-
-int stripe_reserve(StripeVolume *volume, uint32_t i, uint64_t bytes, bool apart) {
-        StripeFile *file = &volume->table.files[i];
-        uint64_t row = (uint64_t) volume->n << volume->shift, needed = bytes / row + (bytes % row != 0), before = file->n_rows, used = 0;
-        int r;
-
-        give_back(volume, i, needed);
-        for (uint32_t k = 0; k < STRIPE_FILES_MAX; k++)
-                used += volume->table.files[k].n_rows;
-        if (needed > file->n_rows && needed - file->n_rows > volume->n_rows - used)
-                return -ENOSPC;
-        while (file->n_rows < needed) {
-                if (extend_last(volume, file, needed - file->n_rows))
-                        continue;
-                r = add_run(volume, i, needed - file->n_rows, apart || before > 0);
-                if (r < 0) {
-                        give_back(volume, i, before);
-                        return r;
-                }
-        }
-        return 0;
-}
-
-/* ---- places --------------------------------------------------------------------------------------------------------- */
-
-uint64_t stripe_row_addr(const StripeVolume *volume, uint64_t row) {
-        return (first_row(volume->shift) + row) << volume->shift;
-}
-
-void stripe_first_run(const StripeVolume *volume, const StripeFile *file, uint64_t *ret_addr, uint64_t *ret_bytes) {
-        const StripeRun nothing = {0}, *run = file->n_runs > 0 ? &volume->table.runs[file->first_run] : &nothing;
-
-        *ret_addr = stripe_row_addr(volume, run->first);
-        *ret_bytes = (run->n_rows * volume->n) << volume->shift;
-}
-
-void stripe_map(const StripeVolume *volume, const StripeFile *file, uint64_t pos, uint32_t *ret_member, uint64_t *ret_addr, uint64_t *ret_offset) {
-        uint64_t chunk = pos >> volume->shift, row = chunk / volume->n;
-        const StripeRun *run = &volume->table.runs[file->first_run];
-
-        assert(row < file->n_rows);
-        for (; row >= run->n_rows; run++)
-                row -= run->n_rows;
-        *ret_member = (uint32_t) (chunk % volume->n);
-        *ret_addr = stripe_row_addr(volume, run->first + row);
-        *ret_offset = chunk << volume->shift;
-}
-
-int stripe_move(const StripeVolume *volume, const StripeFile *file, bool write, uint64_t pos, void *data, uint64_t size) {
-        static char zeroes[1 << 16]; /* written from only */
-
-        for (uint64_t done = 0, n; done < size; done += n) {
-                uint64_t addr, offset, skip;
-                uint32_t member;
-                stripe_map(volume, file, pos + done, &member, &addr, &offset);
-                skip = pos + done - offset;
-                n = MIN_OF(size - done, (1ULL << volume->shift) - skip);
-                if (!data)
-                        n = MIN_OF(n, (uint64_t) sizeof zeroes);
-                int r = move_all(volume->fds[member], write, data ? (char *) data + done : zeroes, n, addr + skip);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
 }
 
 /* ---- times ---------------------------------------------------------------------------------------------------------- */
