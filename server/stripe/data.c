@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Where the data of a striped volume's files is.
  *
- * Bytes of a file's rows that were never written hold whatever the devices held. So rows are handed out for writing up to a mark, which only a
- * write moves, and what is between the old mark and that write is zeroed first. */
+ * Bytes of a file's rows that were never written hold whatever the devices held. So what is in a gap, or behind the end, is unwritten space for the
+ * library: it reads as zeroes, and of each write into it the server hears when it is on the device. Only then is it the file's own. */
 
 #include "stripe/server.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* What the program may answer for: what is the file's own, and in its first run. */
+/* What the program may answer for: what is the file's own up to the first gap, and in its first run. */
 void server_tell_program(uint32_t i) {
         struct stripe_file entry = {.nodeid = i + 2, .shift = server.volume.shift, .n = server.volume.n};
-        uint64_t addr, room;
+        const StripeFile *file = &server.volume.table.files[i];
+        uint64_t addr, room, from, to;
 
         if (!server.has_program)
                 return;
-        stripe_first_run(&server.volume, &server.volume.table.files[i], &addr, &room);
-        entry.length = MIN_OF(server.marks[i], room);
+        stripe_first_run(&server.volume, file, &addr, &room);
+        entry.length = stripe_is_written(&server.volume, file, 0, &from, &to) ? MIN_OF(to, room) : 0;
         for (uint32_t k = 0; k < server.volume.n; k++) {
                 entry.first[k] = addr;
                 entry.device[k] = (uint8_t) (k + 1);
@@ -32,103 +33,113 @@ int server_reserve(uint32_t i, uint64_t bytes) {
         return stripe_reserve(&server.volume, i, bytes, /* apart= */ server.n_opens > server.opens[i]);
 }
 
-/* From here on it may be read. */
-static int zero(const StripeFile *file, uint64_t from, uint64_t to) {
-        int r = stripe_move(&server.volume, file, /* write= */ true, from, NULL, to - from);
-
-        for (uint32_t i = 0; i < server.volume.n && r >= 0; i++)
-                r = fused_map_device_written(server.map, i + 1);
-        return r;
-}
-
-/* Longer: the new part is zeroed, as a hole would read. Shorter: rows are given back. */
-int server_set_size(StripeFile *file, uint64_t size) {
-        uint64_t n_rows = file->n_rows;
-        uint32_t i = (uint32_t) (file - server.volume.table.files);
-        uint64_t end = ALIGN_TO(size, (uint64_t) STRIPE_BLOCK);
-        int r;
+/* Longer: the new part is a gap. Shorter: rows are given back. */
+int server_set_size(fuse_ino_t ino, uint64_t size) {
+        const uint32_t i = (uint32_t) ino - 2;
+        StripeFile *file = &server.volume.table.files[i];
+        uint64_t n_rows;
+        int r = 0;
 
         if (size > INT64_MAX)
                 return -EFBIG;
-        r = server_reserve(i, end);
-        if (r >= 0 && end > server.marks[i])
-                r = zero(file, server.marks[i], end);
+        if (size > file->size)
+                r = server_gap_room(ino);
+        else
+                server_wait_filled(ino);
+        if (r < 0 || !server_file(ino))
+                return r < 0 ? r : -ENOENT;
+        n_rows = file->n_rows;
+        r = server_reserve(i, ALIGN_TO(size, (uint64_t) STRIPE_BLOCK));
+        if (r >= 0)
+                r = stripe_resize(&server.volume, i, size);
         if (r < 0)
                 return r;
-        server.marks[i] = end;
-        file->size = size;
+        server_hand_back(i, 0, UINT64_MAX); /* nothing is under way in this file */
         server_tell_program(i);
         server.dirty = true;
-        r = fused_map_set_size(server.map, i + 2, size);
+        r = fused_map_set_size(server.map, ino, size);
         return r < 0 || file->n_rows >= n_rows ? r : server_save_locked();
-}
-
-/* Gives a write its rows and moves the mark, having zeroed what the write leaves out. */
-static int make_room(StripeFile *file, uint32_t i, uint64_t pos, uint64_t end) {
-        uint64_t from = server.marks[i], to = pos / STRIPE_BLOCK * STRIPE_BLOCK;
-        int r = 0;
-
-        end = ALIGN_TO(end, (uint64_t) STRIPE_BLOCK);
-        if (end <= from)
-                return 0;
-        if (end > stripe_room(&server.volume, file))
-                r = server_reserve(i, end);
-        if (r >= 0 && to > from)
-                r = zero(file, from, to);
-        if (r < 0)
-                return r;
-        server.marks[i] = end;
-        server.dirty = true;
-        return 0;
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------- */
 
-static int on_begin(void *userdata, const struct fused_map_request *request, struct fused_mapping *read, struct fused_mapping *write) {
-        uint64_t addr, offset, mark, chunk = 1ULL << server.volume.shift;
-        uint32_t member, i = (uint32_t) request->nodeid - 2;
-        StripeFile *file;
+/* Does data go to the device now? Not where the kernel puts it into its cache, and asks again when it writes back. */
+static bool moves(const struct fused_map_request *request) {
+        return request->opflags & (FUSED_MAPPING_OP_DIRECT | FUSED_MAPPING_OP_DAX | FUSED_MAPPING_OP_WRITEBACK);
+}
+
+/* Rows for all of the request. */
+static int make_room(const struct fused_map_request *request) {
+        const uint64_t end = ALIGN_TO(request->pos + request->count, (uint64_t) STRIPE_BLOCK);
+        const uint32_t i = (uint32_t) request->nodeid - 2;
+        const StripeFile *file = server_file(request->nodeid);
+        uint64_t from, to;
         int r = 0;
 
+        if (file && moves(request) && !stripe_is_written(&server.volume, file, request->pos, &from, &to))
+                r = server_gap_room(request->nodeid);
+        file = server_file(request->nodeid); /* it may have gone meanwhile */
+        if (r < 0 || !file)
+                return r < 0 ? r : -ENOENT;
+        return end > stripe_room(&server.volume, file) ? server_reserve(i, end) : 0;
+}
+
+/* The piece around pos that is in one chunk, and of which one thing is true. */
+static struct fused_mapping piece_at(const StripeFile *file, uint64_t pos) {
+        uint64_t addr, offset, from, to, chunk = 1ULL << server.volume.shift;
+        bool written = stripe_is_written(&server.volume, file, pos, &from, &to);
+        uint32_t member;
+
+        stripe_map(&server.volume, file, pos, &member, &addr, &offset);
+        from = MAX_OF(from, offset);
+        to = MIN_OF(to, offset + chunk);
+        return (struct fused_mapping){.offset = from, .length = to - from, .addr = addr + (from - offset), .dev = member + 1,
+                                      .type = written ? FUSED_MAPPING_MAPPED : FUSED_MAPPING_UNWRITTEN};
+}
+
+static int on_begin(void *userdata, const struct fused_map_request *request, struct fused_mapping *read, struct fused_mapping *write) {
+        const bool writes = request->opflags & (FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_WRITEBACK);
+        const uint64_t block = request->pos / STRIPE_BLOCK * STRIPE_BLOCK, end = ALIGN_TO(request->pos + request->count, (uint64_t) STRIPE_BLOCK);
+        const uint32_t i = (uint32_t) request->nodeid - 2;
+        const StripeFile *file;
+        int r;
+
         (void) pthread_mutex_lock(&server.lock);
+        r = writes ? make_room(request) : 0;
         file = server_file(request->nodeid);
-        mark = file ? server.marks[i] : 0;
         if (!file)
                 r = -ENOENT;
-        else if (request->opflags & (FUSED_MAPPING_OP_WRITE | FUSED_MAPPING_OP_WRITEBACK))
-                r = make_room(file, i, request->pos, request->pos + request->count);
-        if (r >= 0 && request->pos < server.marks[i]) {
-                stripe_map(&server.volume, file, request->pos, &member, &addr, &offset);
-                *read = (struct fused_mapping){.offset = offset, .length = MIN_OF(chunk, server.marks[i] - offset), .addr = addr,
-                                               .type = FUSED_MAPPING_MAPPED, .dev = member + 1};
-                if (request->pos >= mark) { /* nothing of it was the file's before */
-                        read->length -= MAX_OF(mark, offset) - offset;
-                        read->addr += MAX_OF(mark, offset) - offset;
-                        read->offset = MAX_OF(mark, offset);
-                        read->flags = FUSED_MAPPING_F_NEW;
-                }
+        if (r >= 0 && (writes || request->pos < ALIGN_TO(file->size, (uint64_t) STRIPE_BLOCK))) {
+                *read = piece_at(file, request->pos);
+                if (writes && moves(request) && read->type == FUSED_MAPPING_UNWRITTEN)
+                        server_hand_out(i, block, MIN_OF(end, read->offset + read->length));
         } else if (r >= 0) /* nothing there: zeroing and unsharing leave it so */
-                *read = (struct fused_mapping){.offset = request->pos / STRIPE_BLOCK * STRIPE_BLOCK, .length = STRIPE_BLOCK,
-                                               .addr = FUSED_MAPPING_ADDR_NONE, .type = FUSED_MAPPING_HOLE};
+                *read = (struct fused_mapping){.offset = block, .length = STRIPE_BLOCK, .addr = FUSED_MAPPING_ADDR_NONE, .type = FUSED_MAPPING_HOLE};
         (void) pthread_mutex_unlock(&server.lock);
         return r;
 }
 
 static int on_ioend(void *userdata, const struct fused_map_ioend *ioend, uint64_t *size) {
+        const uint64_t end = ioend->pos + ioend->written, from = ioend->pos / STRIPE_BLOCK * STRIPE_BLOCK;
+        const uint32_t i = (uint32_t) ioend->nodeid - 2;
         StripeFile *file;
+        int r = ioend->error;
 
         (void) pthread_mutex_lock(&server.lock);
         file = server_file(ioend->nodeid);
-        if (file && ioend->error == 0 && ioend->pos + ioend->written > file->size) {
-                file->size = ioend->pos + ioend->written;
-                file->mtime = server_now();
+        if (file && r >= 0) {
+                const bool grows = end > file->size;
+                r = stripe_written(&server.volume, i, ioend->pos, ioend->written);
+                if (grows && r >= 0)
+                        file->mtime = server_now();
+                server_hand_back(i, from, ALIGN_TO(end, (uint64_t) STRIPE_BLOCK));
+                server_tell_program(i);
                 server.dirty = true;
-                server_tell_program((uint32_t) ioend->nodeid - 2);
         }
         if (file)
                 *size = file->size;
         (void) pthread_mutex_unlock(&server.lock);
-        return ioend->error;
+        return r;
 }
 
 static void on_modified(void *userdata, uint64_t nodeid) {

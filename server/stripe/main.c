@@ -9,47 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/sanitizer.h"
-
-StripeServer server = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-StripeFile *server_file(fuse_ino_t ino) {
-        StripeFile *file = ino >= 2 && ino < STRIPE_FILES_MAX + 2 ? &server.volume.table.files[ino - 2] : NULL;
-
-        return file && file->name[0] ? file : NULL;
-}
-
-int64_t server_now(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_REALTIME, &now);
-        return stripe_time(&now);
-}
-
-/* Rows that a file gives back may become another's only when the stored table says so as well: after a crash the first
- * would read what the other has written. */
-int server_save_locked(void) {
-        int r = server.dirty ? stripe_save(&server.volume) : 0;
-
-        if (r >= 0)
-                server.dirty = false;
-        return r;
-}
-
-int server_save(void) {
-        int r;
-
-        (void) pthread_mutex_lock(&server.lock);
-        r = server_save_locked();
-        (void) pthread_mutex_unlock(&server.lock);
-        return r;
-}
-
-/* ---- running -------------------------------------------------------------------------------------------------------- */
 
 static int on_word(void *data, const char *word, int key, struct fuse_args *rest) {
         if (key == FUSE_OPT_KEY_OPT && sscanf(word, "owner=%u:%u", &server.uid, &server.gid) == 2)
@@ -112,11 +75,8 @@ static int open_volume(const Devices *devices) {
 
         if (r < 0)
                 fprintf(stderr, "fused-stripe-server: %s\n", why);
-        for (uint32_t i = 0; i < STRIPE_FILES_MAX && r >= 0; i++) {
-                server.marks[i] = ALIGN_TO(server.volume.table.files[i].size, (uint64_t) STRIPE_BLOCK);
-                if (!devices->read_only) /* rows for writes that have failed */
-                        r = server_reserve(i, server.marks[i]);
-        }
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX && r >= 0 && !devices->read_only; i++) /* rows for writes that have failed */
+                r = server_reserve(i, ALIGN_TO(server.volume.table.files[i].size, (uint64_t) STRIPE_BLOCK));
         return r;
 }
 

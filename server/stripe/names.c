@@ -82,7 +82,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int 
         if (!file)
                 r = -EPERM; /* the directory has no place for it */
         if (r >= 0 && what & FUSE_SET_ATTR_SIZE)
-                r = server_set_size(file, (uint64_t) wanted->st_size);
+                r = server_set_size(ino, (uint64_t) wanted->st_size);
         if (r >= 0) {
                 if (what & FUSE_SET_ATTR_MODE)
                         file->mode = wanted->st_mode & 07777;
@@ -136,7 +136,6 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
                 file->uid = ctx->uid;
                 file->gid = ctx->gid;
                 file->mtime = server_now();
-                server.marks[i] = 0;
                 server.opens[i] = 1;
                 server.n_opens++;
                 server.dirty = true;
@@ -150,6 +149,10 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
         (void) pthread_mutex_lock(&server.lock);
         int i = parent == ROOT ? stripe_find(&server.volume, name) : -ENOTDIR;
+        while (i >= 0 && server.filling == (uint32_t) i + 2) {
+                server_wait_filled((fuse_ino_t) i + 2);
+                i = stripe_find(&server.volume, name);
+        }
         if (i >= 0 && server.opens[i] > 0)
                 i = -EBUSY;
         if (i >= 0) {
@@ -157,7 +160,7 @@ static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
                         files_remove(&server.files, (uint64_t) i + 2);
                 (void) fused_map_use_program(server.map, (uint64_t) i + 2, false);
                 stripe_remove(&server.volume, (uint32_t) i);
-                server.marks[i] = 0;
+                server_hand_back((uint32_t) i, 0, UINT64_MAX);
                 server.dirty = true;
                 i = server_save_locked();
         }

@@ -3,7 +3,10 @@
 
 #include "stripe/volume-private.h"
 
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 static int compare_runs(const void *a, const void *b) {
         const StripeRun *x = a, *y = b;
@@ -69,7 +72,8 @@ void stripe_remove(StripeVolume *volume, uint32_t i) {
         StripeFile *file = &volume->table.files[i];
 
         give_back(volume, i, 0);
-        *file = (StripeFile){.generation = file->generation, .first_run = file->first_run};
+        (void) !stripe_resize(volume, i, 0); /* cannot fail */
+        *file = (StripeFile){.generation = file->generation, .first_run = file->first_run, .first_gap = file->first_gap};
 }
 
 /* How many rows from `row` on are nobody's. */
@@ -179,9 +183,22 @@ void stripe_map(const StripeVolume *volume, const StripeFile *file, uint64_t pos
         *ret_offset = chunk << volume->shift;
 }
 
-int stripe_move(const StripeVolume *volume, const StripeFile *file, bool write, uint64_t pos, void *data, uint64_t size) {
-        static char zeroes[1 << 16]; /* written from only */
+static char zeroes[1 << 16]; /* never written to */
 
+int stripe_zero(const StripeVolume *volume, uint32_t member, uint64_t addr, uint64_t size) {
+        const uint64_t range[] = {addr, size};
+        int r = 0;
+
+        if (ioctl(volume->fds[member], BLKZEROOUT, range) == 0) /* most devices can do so without being sent any */
+                return 0;
+        for (uint64_t done = 0, n; done < size && r >= 0; done += n) {
+                n = MIN_OF(size - done, (uint64_t) sizeof zeroes);
+                r = stripe_move_bytes(volume->fds[member], /* write= */ true, zeroes, n, addr + done);
+        }
+        return r < 0 ? r : RET_NERRNO(fdatasync(volume->fds[member])); /* data may go past the cache that they are in */
+}
+
+int stripe_move(const StripeVolume *volume, const StripeFile *file, bool write, uint64_t pos, void *data, uint64_t size) {
         for (uint64_t done = 0, n; done < size; done += n) {
                 uint64_t addr, offset, skip;
                 uint32_t member;

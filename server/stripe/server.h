@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The server of a striped volume: names.c has the low-level operations, data.c the mappings, main.c what both stand on. A node's id is its place in
+/* The server of a striped volume: names.c has the low-level operations, data.c the mappings, gap-room.c sees to it that there is
+ * room for gaps, store.c has what they stand on. A node's id is its place in
  * the table, and 2. */
 
 #define FUSE_USE_VERSION 312
@@ -15,11 +16,19 @@
 
 #define ROOT FUSE_ROOT_ID
 
+typedef struct Handed { /* blocks [from, to) of a file that are in a gap, or behind its end */
+        uint64_t from, to;
+        uint32_t i; /* its place */
+} Handed;
+
 typedef struct StripeServer {
         struct fused_map *map;
         StripeVolume volume;
-        pthread_mutex_t lock; /* of the table, the marks, the program's table */
-        uint64_t marks[STRIPE_FILES_MAX]; /* bytes up to which a file's rows hold what is its own */
+        pthread_mutex_t lock;      /* of everything here, and the program's table */
+        Handed handed[STRIPE_GAPS_MAX]; /* given to writes, of which no good end was heard yet: they may be on their way */
+        uint32_t n_handed;
+        uint32_t filling;          /* the node of which a gap is being filled, 0: none; nobody writes into its gaps or takes its rows meanwhile */
+        pthread_cond_t filled;     /* filling has changed */
         uint32_t opens[STRIPE_FILES_MAX], n_opens; /* of each file; of all */
         bool dirty;
         FilesTable files;
@@ -36,8 +45,15 @@ int server_save(void) _must_check_; /* the table, if it has changed */
 int server_save_locked(void) _must_check_;
 
 int server_reserve(uint32_t i, uint64_t bytes) _must_check_;
-int server_set_size(StripeFile *file, uint64_t size) _must_check_;
+int server_set_size(fuse_ino_t ino, uint64_t size) _must_check_; /* may let go of the lock meanwhile */
 void server_tell_program(uint32_t i);
+
+/* Until no gap of this file is being filled. Lets go of the lock. */
+void server_wait_filled(fuse_ino_t ino);
+/* That, and there is room in the table for one more gap. -ENOSPC: writes are on their way into all that could be filled. */
+int server_gap_room(fuse_ino_t ino) _must_check_;
+void server_hand_out(uint32_t i, uint64_t from, uint64_t to); /* after server_gap_room() */
+void server_hand_back(uint32_t i, uint64_t from, uint64_t to); /* nothing is on its way there any more */
 
 void server_name_operations(struct fuse_lowlevel_ops *operations);
 extern const struct fused_map_operations server_map_operations;

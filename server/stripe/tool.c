@@ -160,6 +160,7 @@ static json_object *file_to_json(const StripeVolume *volume, const StripeFile *f
                 (void) json_object_array_add(runs, run);
         }
         json_object_object_add(object, "runs", runs);
+        json_object_object_add(object, "gaps", json_object_new_uint64(file->n_gaps));
         return object;
 }
 

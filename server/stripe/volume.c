@@ -74,41 +74,45 @@ static bool name_is_sound(const StripeTable *table, uint32_t i) {
         return true;
 }
 
-/* Everything that the table says is checked once, here: names, runs, that each is one file's, sizes within the rows. */
+/* Everything that the table says is checked once, here: names, runs and gaps, that each is one file's, sizes within the rows. */
 static bool table_is_sound(const StripeVolume *volume, const StripeTable *table) {
-        uint32_t run = 0;
+        uint32_t run = 0, gap = 0;
 
         if (!stripe_runs_are_sound(volume, table))
                 return false;
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++) {
                 const StripeFile *file = &table->files[i];
                 uint64_t n_rows = 0;
-                if (file->first_run != run || file->n_runs > table->n_runs - run)
+                if (file->first_run != run || file->n_runs > table->n_runs - run || file->first_gap != gap || file->n_gaps > table->n_gaps - gap)
                         return false;
+                gap += file->n_gaps;
                 for (; run < file->first_run + file->n_runs; run++)
                         n_rows += table->runs[run].n_rows;
-                if (file->n_rows != n_rows || (file->name[0] ? !name_is_sound(table, i) || file->size > stripe_room(volume, file) : n_rows > 0))
+                if (file->n_rows != n_rows || file->size > stripe_room(volume, file) || !stripe_gaps_are_sound(table, file) ||
+                    (file->name[0] ? !name_is_sound(table, i) : n_rows > 0))
                         return false;
         }
-        return run == table->n_runs;
+        return run == table->n_runs && gap == table->n_gaps;
 }
 
-/* What of the table is written: up to the last run. */
+/* What of the table is written: up to the last run, and the gaps. */
 static size_t table_size(const StripeTable *table) {
         return offsetof(StripeTable, runs) + table->n_runs * sizeof(StripeRun);
 }
 
-static void table_digest(const StripeTable *table, uint8_t *ret) {
+static void table_digests(const StripeTable *table, uint8_t *ret, uint8_t *ret_gaps) {
+        (void) SHA256((const uint8_t *) table->gaps, table->n_gaps * sizeof *table->gaps, ret_gaps);
         (void) SHA256((const uint8_t *) &table->sequence, table_size(table) - offsetof(StripeTable, sequence), ret);
 }
 
 static bool table_is_whole(const StripeVolume *volume, const StripeTable *table) {
-        uint8_t digest[SHA256_DIGEST_LENGTH];
+        uint8_t digest[SHA256_DIGEST_LENGTH], gaps[SHA256_DIGEST_LENGTH];
 
-        if (memcmp(table->magic, STRIPE_TABLE_MAGIC, sizeof table->magic) != 0 || table->n_runs > STRIPE_RUNS_MAX)
+        if (memcmp(table->magic, STRIPE_TABLE_MAGIC, sizeof table->magic) != 0 || table->n_runs > STRIPE_RUNS_MAX || table->n_gaps > STRIPE_GAPS_MAX)
                 return false;
-        table_digest(table, digest);
-        return memcmp(digest, table->own, sizeof digest) == 0 && memcmp(table->uuid, volume->uuid, sizeof table->uuid) == 0;
+        table_digests(table, digest, gaps);
+        return memcmp(digest, table->own, sizeof digest) == 0 && memcmp(gaps, table->gaps_own, sizeof gaps) == 0 &&
+               memcmp(table->uuid, volume->uuid, sizeof table->uuid) == 0;
 }
 
 static int load_table(StripeVolume *volume, const char **ret_why) {
@@ -194,11 +198,15 @@ int stripe_save(StripeVolume *volume) {
         memcpy(table->magic, STRIPE_TABLE_MAGIC, sizeof table->magic);
         memcpy(table->uuid, volume->uuid, sizeof table->uuid);
         table->sequence++;
-        table_digest(table, table->own);
+        table_digests(table, table->own, table->gaps_own);
         for (uint32_t i = 0; i < volume->n && r >= 0; i++) /* what the table says has data comes first */
                 r = RET_NERRNO(fdatasync(volume->fds[i]));
         for (uint64_t copy = 0; copy < 2 && r >= 0; copy++) {
-                r = stripe_move_bytes(volume->fds[0], /* write= */ true, table, table_size(table), (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK);
+                const uint64_t at = (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK;
+                r = stripe_move_bytes(volume->fds[0], /* write= */ true, table, table_size(table), at);
+                if (r >= 0)
+                        r = stripe_move_bytes(volume->fds[0], /* write= */ true, table->gaps, table->n_gaps * sizeof *table->gaps,
+                                              at + offsetof(StripeTable, gaps));
                 if (r >= 0)
                         r = RET_NERRNO(fdatasync(volume->fds[0]));
         }
@@ -224,7 +232,7 @@ int stripe_add(StripeVolume *volume, const char *name) {
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
                 if (!volume->table.files[i].name[0]) {
                         StripeFile *file = &volume->table.files[i];
-                        *file = (StripeFile){.generation = file->generation + 1, .first_run = file->first_run};
+                        *file = (StripeFile){.generation = file->generation + 1, .first_run = file->first_run, .first_gap = file->first_gap};
                         memcpy(file->name, name, strlen(name) + 1);
                         return (int) i;
                 }

@@ -9,7 +9,10 @@
  *                 one is damaged later, the other says the same. Of two that are sound the one with the higher sequence number is meant
  *
  * A file has rows of its own over all members: chunk k of it is in its row k / n, on member k % n. Its rows are in runs, one after the other;
- * it grows while rows behind the last one are free, and in a new run otherwise. The runs of all files are in one array, sorted by file. */
+ * it grows while rows behind the last one are free, and in a new run otherwise. The runs of all files are in one array, sorted by file.
+ *
+ * Rows hold whatever the devices have held before. What of a file was not written yet is a gap, which reads as zeroes, until it is known to be on
+ * the devices: then whatever fails, or ends before it is done, has left a gap. They are in a second array, likewise. */
 
 #include <time.h>
 
@@ -17,13 +20,14 @@
 
 #define STRIPE_MAGIC "fusdstrp"
 #define STRIPE_TABLE_MAGIC "fusdstrt"
-#define STRIPE_VERSION 2U
+#define STRIPE_VERSION 3U
 #define STRIPE_BLOCK 4096U
 #define STRIPE_MEMBERS_MAX 8U /* as many as a mapping program knows */
 #define STRIPE_FILES_MAX 500U
 #define STRIPE_RUNS_MAX 4096U /* of all files */
+#define STRIPE_GAPS_MAX 2048U /* likewise */
 #define STRIPE_NAME_MAX 71U
-#define STRIPE_TABLE_BLOCKS 31U
+#define STRIPE_TABLE_BLOCKS 40U
 #define STRIPE_SHIFT_MIN 12U /* chunks of 4 KiB... */
 #define STRIPE_SHIFT_MAX 26U /* ...to 64 MiB */
 
@@ -39,15 +43,21 @@ typedef struct StripeRun {
         uint64_t first, n_rows; /* at least one */
 } StripeRun;
 
+typedef struct StripeGap {
+        uint64_t offset, length; /* bytes, multiples of the block; within the blocks up to the file's end */
+} StripeGap;
+
 typedef struct StripeFile {
         char name[STRIPE_NAME_MAX + 1]; /* "": free */
         uint64_t size;     /* bytes */
         uint64_t n_rows;   /* of its runs together */
         int64_t mtime;     /* nanoseconds since 1970 */
-        uint32_t mode, uid, gid;
+        uint16_t mode, reserved;
+        uint32_t uid, gid;
         uint32_t generation; /* one more for each file in this place; stays when it is free */
         uint32_t first_run;  /* how many runs the files before this have; of free places as well */
         uint32_t n_runs;
+        uint32_t first_gap, n_gaps; /* likewise; sorted by offset, no two share a block */
 } StripeFile;
 
 typedef struct StripeTable {
@@ -55,9 +65,11 @@ typedef struct StripeTable {
         uint8_t own[32];   /* SHA-256 of everything behind this, up to the last run that is used */
         uint64_t sequence;
         uint8_t uuid[16];
-        uint32_t n_runs, reserved;
+        uint32_t n_runs, n_gaps;
+        uint8_t gaps_own[32]; /* SHA-256 of the gaps that are used */
         StripeFile files[STRIPE_FILES_MAX];
-        StripeRun runs[STRIPE_RUNS_MAX]; /* written as far as they are used */
+        StripeRun runs[STRIPE_RUNS_MAX]; /* these and the gaps: written as far as they are used */
+        StripeGap gaps[STRIPE_GAPS_MAX];
 } StripeTable;
 _Static_assert(sizeof(StripeTable) <= STRIPE_TABLE_BLOCKS * STRIPE_BLOCK, "a copy of the table has its blocks");
 
@@ -91,6 +103,15 @@ void stripe_first_run(const StripeVolume *volume, const StripeFile *file, uint64
 static inline uint64_t stripe_room(const StripeVolume *volume, const StripeFile *file) { /* bytes that its rows hold */
         return (file->n_rows * volume->n) << volume->shift;
 }
+/* Zeroes at an address of a member, on its media. */
+int stripe_zero(const StripeVolume *volume, uint32_t member, uint64_t addr, uint64_t size) _must_check_;
+/* [pos, pos + size) of a file is on its devices, and the rest of the first and the last block: no gap any more. If it ends behind the file's end,
+ * the file ends there from now on, with a gap in between. -ENOSPC: it would take one gap more than there can be; nothing has changed. */
+int stripe_written(StripeVolume *volume, uint32_t i, uint64_t pos, uint64_t size) _must_check_;
+/* Another size, within the file's rows. What is new is a gap. -ENOSPC likewise, not if it gets shorter. */
+int stripe_resize(StripeVolume *volume, uint32_t i, uint64_t size) _must_check_;
+/* Is pos neither in a gap nor behind the file's last block? [*ret_from, *ret_to): the blocks around it of which that is as true. */
+bool stripe_is_written(const StripeVolume *volume, const StripeFile *file, uint64_t pos, uint64_t *ret_from, uint64_t *ret_to);
 /* Nanoseconds since 1970, before it negative; what is too far away is as far as they go. */
 int64_t stripe_time(const struct timespec *time);
 struct timespec stripe_timespec(int64_t nsec); /* its tv_nsec is never negative */

@@ -40,10 +40,12 @@ void image_make(Image *ret) {
                 if (file < 0 || stripe_reserve(&volume, (uint32_t) file, FILE_SIZE / 2, false) < 0)
                         abort();
         }
-        for (uint32_t file = 0; file < 8; file++) { /* two runs each */
+        for (uint32_t file = 0; file < 8; file++) { /* two runs and two gaps each */
                 if (stripe_reserve(&volume, file, FILE_SIZE, false) < 0 || volume.table.files[file].n_runs != 1 + (file < 7))
                         abort();
-                volume.table.files[file].size = FILE_SIZE;
+                if (stripe_resize(&volume, file, FILE_SIZE) < 0 || stripe_written(&volume, file, 0, 8192) < 0 ||
+                    stripe_written(&volume, file, 40960 + file * STRIPE_BLOCK, 100) < 0 || volume.table.files[file].n_gaps != 2)
+                        abort();
                 volume.table.files[file].mode = 0644;
         }
         if (stripe_save(&volume) < 0)
@@ -52,14 +54,15 @@ void image_make(Image *ret) {
 }
 
 size_t image_areas(const Image *image, Area *ret, size_t n_max) {
-        const uint64_t runs = offsetof(StripeTable, runs);
+        const uint64_t runs = offsetof(StripeTable, runs), gaps = offsetof(StripeTable, gaps);
 
         ret[0] = (Area){0, 0, STRIPE_BLOCK};
         ret[1] = (Area){1, 0, STRIPE_BLOCK};
         ret[2] = (Area){0, STRIPE_BLOCK, STRIPE_BLOCK + 4096};
         ret[3] = (Area){0, STRIPE_BLOCK + runs - runs % STRIPE_BLOCK, STRIPE_BLOCK + runs - runs % STRIPE_BLOCK + 2 * STRIPE_BLOCK};
-        ret[4] = (Area){0, STRIPE_BLOCK * (STRIPE_TABLE_BLOCKS + 1), STRIPE_BLOCK * (STRIPE_TABLE_BLOCKS + 3)};
-        return 5;
+        ret[4] = (Area){0, STRIPE_BLOCK + gaps - gaps % STRIPE_BLOCK, STRIPE_BLOCK + gaps - gaps % STRIPE_BLOCK + 2 * STRIPE_BLOCK};
+        ret[5] = (Area){0, STRIPE_BLOCK * (STRIPE_TABLE_BLOCKS + 1), STRIPE_BLOCK * (STRIPE_TABLE_BLOCKS + 3)};
+        return 6;
 }
 
 static off_t table_at(unsigned copy) {
@@ -77,9 +80,11 @@ void image_reseal(const Image *image) {
                 }
         for (unsigned i = 0; i < 2; i++) { /* one that is damaged takes the other one's place as well */
                 if (pread(image->fds[0], &table, sizeof table, table_at(i)) != sizeof table ||
-                    memcmp(&table, &made, offsetof(StripeTable, runs) + made.n_runs * sizeof(StripeRun)) == 0)
+                    (memcmp(&table, &made, offsetof(StripeTable, runs) + made.n_runs * sizeof(StripeRun)) == 0 &&
+                     memcmp(table.gaps, made.gaps, made.n_gaps * sizeof(StripeGap)) == 0))
                         continue;
                 size_t size = offsetof(StripeTable, runs) + MIN_OF(table.n_runs, STRIPE_RUNS_MAX) * sizeof(StripeRun);
+                SHA256((const uint8_t *) table.gaps, MIN_OF(table.n_gaps, STRIPE_GAPS_MAX) * sizeof(StripeGap), table.gaps_own);
                 SHA256((const uint8_t *) &table.sequence, size - offsetof(StripeTable, sequence), table.own);
                 for (unsigned k = 0; k < 2; k++)
                         (void) !pwrite(image->fds[0], &table, sizeof table, table_at(k));
@@ -90,7 +95,8 @@ void image_reseal(const Image *image) {
 /* What the table says of a file must lead nowhere outside the members. */
 static void look_at(const Image *image, const StripeFile *file) {
         static uint8_t data[65536];
-        uint64_t addr, offset, room = stripe_room(&volume, file);
+        uint64_t addr, offset, room = stripe_room(&volume, file), from, to, at = 0;
+        bool written = false;
         uint32_t member;
 
         assert(strnlen(file->name, sizeof file->name) < sizeof file->name);
@@ -98,6 +104,11 @@ static void look_at(const Image *image, const StripeFile *file) {
                 stripe_map(&volume, file, pos, &member, &addr, &offset);
                 assert(member < volume.n && offset <= pos && pos - offset < 1ULL << volume.shift);
                 assert(addr <= image->sizes[member] && (1ULL << volume.shift) <= image->sizes[member] - addr);
+        }
+        for (unsigned i = 0; at < file->size; at = to, i++) { /* gaps and what is written, in turn or gap after gap */
+                bool now = stripe_is_written(&volume, file, at, &from, &to);
+                assert(from == at && to > at && !(i > 0 && written && now) && i <= 2 * STRIPE_GAPS_MAX);
+                written = now;
         }
         if (room > 0)
                 assert(stripe_move(&volume, file, /* write= */ false, 0, data, MIN_OF(room, sizeof data)) >= 0);
@@ -119,10 +130,13 @@ int image_walk(const Image *image, unsigned seed, Seen *seen) {
                         seen->fine[i] = true;
                         seen->digests[i] = image_mix(image_mix(0, file, sizeof *file), &volume.table.runs[file->first_run],
                                                      file->n_runs * sizeof(StripeRun));
+                        seen->digests[i] = image_mix(seen->digests[i], &volume.table.gaps[file->first_gap], file->n_gaps * sizeof(StripeGap));
                 }
         }
         r = stripe_add(&volume, "one more");
         if (r >= 0 && stripe_reserve(&volume, (uint32_t) r, 1 + seed % 2000000, seed & 1) >= 0) {
+                if (stripe_resize(&volume, (uint32_t) r, 1 + seed % 2000000) >= 0)
+                        (void) !stripe_written(&volume, (uint32_t) r, seed % 1000000, 1 + seed % 10000);
                 look_at(image, &volume.table.files[r]);
                 r = stripe_save(&volume);
         }

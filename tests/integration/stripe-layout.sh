@@ -44,42 +44,44 @@ def at(device, offset, size):
 
 for i in range(len(devices)):
     magic, version, index, n, shift, uuid, n_rows = struct.unpack("<8sIIII16sQ", at(i, 0, 48))
-    assert (magic, version, index, n) == (b"fusdstrp", 2, i, len(devices)) and at(i, 48, 32) == sha256(at(i, 0, 48)), i
+    assert (magic, version, index, n) == (b"fusdstrp", 3, i, len(devices)) and at(i, 48, 32) == sha256(at(i, 0, 48)), i
     assert i == 0 or (shift, uuid, n_rows) == first, "the headers differ"
     first = (shift, uuid, n_rows)
 chunk = 1 << shift
-head = (63 * 4096 + chunk - 1) // chunk * chunk
+head = (81 * 4096 + chunk - 1) // chunk * chunk
 sizes = [device.seek(0, 2) for device in devices]
 assert n_rows == (min(sizes) - head) // chunk, "rows"
 copies = []
-for block in (1, 32):
-    table = at(0, block * 4096, 31 * 4096)
-    magic, digest, sequence, table_uuid, n_runs, zero = struct.unpack_from("<8s32sQ16sII", table)
-    assert (magic, table_uuid, zero) == (b"fusdstrt", uuid, 0) and digest == sha256(table[40:60072 + 16 * n_runs]), block
-    copies.append(table[:60072 + 16 * n_runs])
+for block in (1, 41):
+    table = at(0, block * 4096, 40 * 4096)
+    magic, digest, sequence, table_uuid, n_runs, n_gaps, gaps_digest = struct.unpack_from("<8s32sQ16sII32s", table)
+    runs, gaps = table[64104:64104 + 16 * n_runs], table[129640:129640 + 16 * n_gaps]
+    assert (magic, table_uuid, digest, gaps_digest) == (b"fusdstrt", uuid, sha256(table[40:64104] + runs), sha256(gaps)), block
+    copies.append((table[:64104], runs, gaps))
 assert copies[0] == copies[1], "the copies differ"
-runs = list(struct.iter_unpack("<QQ", table[60072:60072 + 16 * n_runs]))
-used, so_far = set(), 0
+runs, gaps = (list(struct.iter_unpack("<QQ", array)) for array in (runs, gaps))
+used, so_far, gaps_so_far = set(), 0, 0
 for place in range(500):
-    name, size, rows, mtime, mode, uid, gid, generation, first_run, n = struct.unpack_from("<72sQQqIIIIII", table, 72 + 120 * place)
+    (name, size, rows, mtime, mode, zero, uid, gid, generation, first_run, n, first_gap,
+     n_own_gaps) = struct.unpack_from("<72sQQqHHIIIIIII", table, 104 + 128 * place)
     name = name[:name.index(0)].decode()
-    assert first_run == so_far and (name or n == 0), place
+    assert first_run == so_far and first_gap == gaps_so_far and zero == 0 and (name or n == 0), place
     so_far += n
+    gaps_so_far += n_own_gaps
+    never_written = {block for start, count in gaps[first_gap:first_gap + n_own_gaps] for block in range(start // 4096, (start + count) // 4096)}
     own = [row for start, count in runs[first_run:first_run + n] for row in range(start, start + count)]
     assert len(own) == rows and not used & set(own) and all(row < n_rows for row in own), name
     used |= set(own)
     if not name:
         continue
     digest = hashlib.sha256()
-    for pos in range(0, size, chunk):
-        k = pos // chunk
-        digest.update(at(k % len(devices), head + own[k // len(devices)] * chunk, min(chunk, size - pos)))
-    if size % 4096:
-        k, within = size // chunk, size % chunk
-        rest = at(k % len(devices), head + own[k // len(devices)] * chunk + within, -size % 4096)
-        assert not any(rest), f"{name}: no zeroes behind the end"
+    for pos in range(0, size, 4096):
+        k, within = pos // chunk, pos % chunk
+        block = at(k % len(devices), head + own[k // len(devices)] * chunk + within, 4096) if pos // 4096 not in never_written else bytes(4096)
+        digest.update(block[:size - pos])
+        assert not any(block[size - pos:]), f"{name}: no zeroes behind the end"
     print(digest.hexdigest(), name, f"{mode:o}", uid, gid, mtime, size)
-assert so_far == n_runs
+assert (so_far, gaps_so_far) == (n_runs, n_gaps)
 PY
 }
 facts_of() { # DIRECTORY: the same of a tree
@@ -97,6 +99,9 @@ for f in f1 f8192; do assert_equal "$(stat -c '%a %u %g %y %s' "$T/mnt/$f")" "$(
 touch -d '1969-12-31 23:59:59.999999999 UTC' "$T/mnt/f0"
 assert_equal "$(stat -c '%.9Y' "$T/mnt/f0")" "-0.000000001" "a nanosecond before 1970"
 assert_equal "$(fusectl --json status "$T/mnt" | json "list(d['slots'].values()).count('device')")" 7 "slots"
+
+truncate -s 100000 "$T/mnt/f0"
+printf end | dd of="$T/mnt/f1" bs=1 seek=50000 conv=notrunc status=none
 
 say "two that grow by turns take all the room there is; the devices hold them as well"
 python3 - "$T/mnt" "$T/twin" <<'PY'
@@ -126,6 +131,7 @@ for f in one two; do cmp "$T/mnt/$f" "$T/twin/$f" || fail "$f differs"; done
 facts_of "$T/mnt" >"$T/seen"
 fusectl umount "$T/mnt"
 assert_equal "$(read_raw)" "$(cat "$T/seen")" "what the devices hold, and the mount gave"
+[ "$(stripe list --json "${seven[@]}" | json "sum(f['gaps'] for f in d['files'])")" -ge 2 ] || fail "no file has a gap"
 [ "$(stripe list --json "${seven[@]}" | json "max(len(f['runs']) for f in d['files'])")" -gt 1 ] || fail "no file has two runs"
 assert_equal "$(read_raw | awk '$2 == "one" || $2 == "two" {print $1}')" "$(cd "$T/twin" && sha256sum one two | cut -d' ' -f1)" "contents of the devices"
 fusectl mount stripe "${seven[0]}" "$T/mnt" -o "$options" >/dev/null

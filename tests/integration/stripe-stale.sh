@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# TIMEOUT: 120
 # Striped volumes: what a removed file has left on the devices is never read again, whatever fails or ends too early.
 . "$TOP/tests/lib/lib.sh"
 stripe() { "$STAGE/bin/fused-stripe" "$@"; }
@@ -7,6 +8,7 @@ mkdir "$T/mnt"
 loops=()
 for i in 0 1; do truncate -s 16M "$T/m$i"; attach_loop "$T/m$i"; loops+=("$LOOP"); done
 mount_it() { fusectl mount stripe "${loops[0]}" "$T/mnt" -o "slot.device1=${loops[1]}"; }
+gone() { [ "$(fusectl --json list | json 'len(d)')" = 0 ]; }
 start_fused
 
 full_of_s() { # a volume whose devices hold S, and no file
@@ -60,4 +62,70 @@ PY
                 fusectl umount "$T/mnt"
         done
 done
+
+say "what was never written: skipped, or made longer; more such places than a volume knows of"
+full_of_s 64K
+python3 - "$T/mnt" <<'PY' || fail "what was not written is no zeroes"
+import os, sys
+os.chdir(sys.argv[1])
+fd = os.open("sparse", os.O_CREAT | os.O_RDWR)
+os.pwrite(fd, b"x", 3000000)
+os.ftruncate(fd, 6000000)
+assert os.pread(fd, 6000000, 0) == bytes(3000000) + b"x" + bytes(2999999)
+assert [os.lseek(fd, at, how) for at, how in ((0, os.SEEK_DATA), (3000000, os.SEEK_HOLE))] == [3000000 // 4096 * 4096, 3000000 // 4096 * 4096 + 4096]
+fd = os.open("every-other", os.O_CREAT | os.O_RDWR)
+for k in range(2300):
+    os.pwrite(fd, b"A" * 4096, (2 * k + 1) * 4096)
+    if k % 500 == 0:
+        os.fsync(fd)
+PY
+every_other() { python3 - "$T/mnt/every-other" <<'PY' || fail "$1: other bytes in places"
+import sys
+data = open(sys.argv[1], "rb").read()
+sys.exit(data != (bytes(4096) + b"A" * 4096) * 2300)
+PY
+}
+every_other "at once"
+fusectl umount "$T/mnt"
+[ "$(stripe list --json "${loops[@]}" | json "sum(f['gaps'] for f in d['files'])")" -gt 2000 ] || fail "fewer gaps than there can be"
+mount_it >/dev/null
+every_other "after a mount"
+no_s sparse "after a mount"
+fusectl umount "$T/mnt"
+
+say "servers that are killed while files grow"
+full_of_s 64K
+for _ in 1 2 3 4 5 6; do
+        python3 - "$T/mnt" "$(fusectl --json status "$T/mnt" | json "d['server-pid']")" <<'PY'
+import mmap, os, random, signal, sys, threading, time
+os.chdir(sys.argv[1])
+
+def grow(letter):
+    try:
+        fd = os.open(letter, os.O_CREAT | os.O_WRONLY | (os.O_DIRECT if letter in "AB" else 0))
+        data = mmap.mmap(-1, 1 << 18)
+        data.write(letter.encode() * len(data))
+        while True:
+            os.pwrite(fd, data, random.randrange(1000) * 4096)
+            if random.random() < 0.1:
+                os.fsync(fd)
+    except OSError:
+        pass
+
+threads = [threading.Thread(target=grow, args=(letter,)) for letter in "ABCD"]
+for thread in threads:
+    thread.start()
+time.sleep(random.uniform(0.05, 0.4))
+os.kill(int(sys.argv[2]), signal.SIGKILL)
+for thread in threads:
+    thread.join()
+PY
+        wait_for "the end of the mount" 10 gone
+        stripe check "${loops[@]}" >/dev/null
+        mount_it >/dev/null
+        for f in "$T"/mnt/*; do
+                [ -z "$(tr -d "$(basename "$f")\\0" <"$f" | head -c 1)" ] || fail "$(basename "$f") has bytes that were not written to it"
+        done
+done
+fusectl umount "$T/mnt"
 for l in "${loops[@]}"; do detach_loop "$l"; done

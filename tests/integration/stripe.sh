@@ -74,7 +74,7 @@ cp "$T/m1" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=40 conv=notrunc 
 refused "its header is damaged" "$T/m0" "$T/bad" "$T/m2"
 cp "$T/m1" "$T/bad" && truncate -s 1M "$T/bad"
 refused "smaller than the volume" "$T/m0" "$T/bad" "$T/m2"
-cp "$T/m0" "$T/bad" && for at in 5000 $((32 * 4096 + 900)); do printf '\377' | dd of="$T/bad" bs=1 seek=$at conv=notrunc status=none; done
+cp "$T/m0" "$T/bad" && for at in 5000 $((41 * 4096 + 900)); do printf '\377' | dd of="$T/bad" bs=1 seek=$at conv=notrunc status=none; done
 refused "both copies of its table" "$T/bad" "$T/m1" "$T/m2"
 cp "$T/m0" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=5000 conv=notrunc status=none # one copy: the other is the one, or is taken
 fusectl mount stripe "$T/bad" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null || fail "one damaged copy is too much"

@@ -52,6 +52,8 @@ static void save(void) {
         assert_memory_equal(again.table.files, volume.table.files, sizeof volume.table.files);
         assert_int_equal(again.table.n_runs, volume.table.n_runs);
         assert_memory_equal(again.table.runs, volume.table.runs, volume.table.n_runs * sizeof *volume.table.runs);
+        assert_int_equal(again.table.n_gaps, volume.table.n_gaps);
+        assert_memory_equal(again.table.gaps, volume.table.gaps, volume.table.n_gaps * sizeof *volume.table.gaps);
 }
 
 static uint64_t rows_used(void) {
@@ -213,6 +215,98 @@ static void test_random(void **state) {
         }
 }
 
+/* ---- gaps ----------------------------------------------------------------------------------------------------------- */
+
+#define GAP_FILES 6U
+#define GAP_BLOCKS 700U
+
+static bool own[GAP_FILES][GAP_BLOCKS + 1]; /* which blocks were written */
+
+static void check_gaps(void) {
+        uint32_t n_gaps = 0;
+
+        for (uint32_t i = 0; i < GAP_FILES; i++) {
+                const StripeFile *file = &volume.table.files[i];
+                const uint64_t n = ALIGN_TO(file->size, (uint64_t) STRIPE_BLOCK) / STRIPE_BLOCK;
+                uint64_t from, to;
+                assert_int_equal(file->first_gap, n_gaps);
+                n_gaps += file->n_gaps;
+                for (uint64_t block = 0; block < n; block++) {
+                        const uint64_t pos = block * STRIPE_BLOCK + random_below(STRIPE_BLOCK);
+                        assert_int_equal(stripe_is_written(&volume, file, pos, &from, &to), own[i][block]);
+                        assert_true(from <= block * STRIPE_BLOCK && to > block * STRIPE_BLOCK && to <= n * STRIPE_BLOCK);
+                        for (uint64_t k = from / STRIPE_BLOCK; k < to / STRIPE_BLOCK; k++)
+                                assert_int_equal(own[i][k], own[i][block]);
+                        assert_true(from == 0 || own[i][from / STRIPE_BLOCK - 1] != own[i][block]);
+                        assert_true(to == n * STRIPE_BLOCK || own[i][to / STRIPE_BLOCK] != own[i][block]);
+                }
+                assert_false(stripe_is_written(&volume, file, n * STRIPE_BLOCK, &from, &to));
+                assert_int_equal(from, n * STRIPE_BLOCK);
+        }
+        assert_int_equal(n_gaps, volume.table.n_gaps);
+}
+
+static void test_gaps(void **state) {
+        uint64_t limit = GAP_BLOCKS * STRIPE_BLOCK;
+
+        seed = 1;
+        memset(own, 0, sizeof own);
+        make(2, GAP_FILES * GAP_BLOCKS / 2 + 10);
+        for (uint32_t i = 0; i < GAP_FILES; i++)
+                assert_int_equal(resize(add(i), GAP_BLOCKS / 2, false), 0);
+        for (unsigned step = 0; step < 20000; step++) {
+                const uint32_t i = (uint32_t) random_below(GAP_FILES);
+                const uint64_t pos = random_below(limit), size = 1 + random_below(MIN_OF(limit - pos, 1 + random_below(9 * STRIPE_BLOCK))),
+                               before = volume.table.files[i].size;
+                if (random_below(200) == 0) {
+                        assert_int_equal(stripe_resize(&volume, i, pos), 0);
+                        assert_int_equal(volume.table.files[i].size, pos);
+                        for (uint64_t k = ALIGN_TO(pos, (uint64_t) STRIPE_BLOCK) / STRIPE_BLOCK; k < GAP_BLOCKS; k++)
+                                own[i][k] = false;
+                } else {
+                        assert_int_equal(stripe_written(&volume, i, pos, size), 0);
+                        assert_int_equal(volume.table.files[i].size, MAX_OF(before, pos + size));
+                        for (uint64_t k = pos / STRIPE_BLOCK; k <= (pos + size - 1) / STRIPE_BLOCK; k++)
+                                own[i][k] = true;
+                }
+                if (step % 100 == 0) {
+                        check_gaps();
+                        save();
+                }
+        }
+        stripe_remove(&volume, 2);
+        memset(own[2], 0, sizeof own[2]);
+        check_gaps();
+        save();
+        unmake();
+}
+
+/* The array of gaps is full: what would take one more fails, and changes nothing; what takes none goes on. */
+static void test_gaps_full(void **state) {
+        const uint64_t size = 2 * (STRIPE_GAPS_MAX + 2) * STRIPE_BLOCK;
+        static StripeTable before;
+
+        make(2, 9000);
+        assert_int_equal(resize(add(0), size / 2 / STRIPE_BLOCK + 20, false), 0);
+        assert_int_equal(resize(add(1), 20, false), 0);
+        assert_int_equal(stripe_resize(&volume, 0, size), 0);
+        for (uint64_t k = 1; k < STRIPE_GAPS_MAX; k++)
+                assert_int_equal(stripe_written(&volume, 0, 2 * k * STRIPE_BLOCK, 10), 0);
+        assert_int_equal(volume.table.n_gaps, STRIPE_GAPS_MAX);
+        save();
+        before = volume.table;
+        assert_int_equal(stripe_written(&volume, 0, size - 2 * STRIPE_BLOCK, 1), -ENOSPC);
+        assert_int_equal(stripe_written(&volume, 1, 5 * STRIPE_BLOCK, 1), -ENOSPC);
+        assert_int_equal(stripe_resize(&volume, 1, 1), -ENOSPC);
+        assert_memory_equal(&volume.table, &before, sizeof before);
+        assert_int_equal(stripe_resize(&volume, 0, size + STRIPE_BLOCK), 0); /* its last gap is longer */
+        assert_int_equal(stripe_written(&volume, 0, 3 * STRIPE_BLOCK, STRIPE_BLOCK), 0);
+        assert_int_equal(stripe_written(&volume, 1, 5 * STRIPE_BLOCK, 1), 0);
+        assert_int_equal(stripe_resize(&volume, 0, 10 * STRIPE_BLOCK), 0);
+        save();
+        unmake();
+}
+
 /* A place that is used again is another file's by its generation, also after the volume has been opened anew. */
 static void test_generations(void **state) {
         const char *why;
@@ -250,6 +344,7 @@ static void test_times(void **state) {
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_growth), cmocka_unit_test(test_pieces), cmocka_unit_test(test_runs_full), cmocka_unit_test(test_random),
+                cmocka_unit_test(test_gaps), cmocka_unit_test(test_gaps_full),
                 cmocka_unit_test(test_generations), cmocka_unit_test(test_times),
         };
 

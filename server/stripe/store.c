@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The state of the server of a striped volume, and when its table goes to the media. */
+
+#include "stripe/server.h"
+
+#include <time.h>
+
+StripeServer server = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER};
+
+StripeFile *server_file(fuse_ino_t ino) {
+        StripeFile *file = ino >= 2 && ino < STRIPE_FILES_MAX + 2 ? &server.volume.table.files[ino - 2] : NULL;
+
+        return file && file->name[0] ? file : NULL;
+}
+
+int64_t server_now(void) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+        return stripe_time(&now);
+}
+
+/* Rows that a file gives back may become another's only when the stored table says so as well: after a crash the first
+ * would read what the other has written. */
+int server_save_locked(void) {
+        int r = server.dirty ? stripe_save(&server.volume) : 0;
+
+        if (r >= 0)
+                server.dirty = false;
+        return r;
+}
+
+int server_save(void) {
+        int r;
+
+        (void) pthread_mutex_lock(&server.lock);
+        r = server_save_locked();
+        (void) pthread_mutex_unlock(&server.lock);
+        return r;
+}
