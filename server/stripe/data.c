@@ -34,31 +34,54 @@ int server_reserve(uint32_t i, uint64_t bytes) {
 }
 
 /* Longer: the new part is a gap. Shorter: rows are given back. */
+static int resize(uint32_t i, uint64_t size) {
+        const StripeFile *file = &server.volume.table.files[i];
+        const uint64_t n_rows = file->n_rows;
+        int r;
+
+        server_begin_change();
+        r = server_reserve(i, ALIGN_TO(size, (uint64_t) STRIPE_BLOCK));
+        if (r >= 0)
+                r = stripe_resize(&server.volume, i, size);
+        if (r < 0 || file->n_rows < n_rows)
+                return r < 0 ? r : server_end_change();
+        server.dirty = true;
+        return 0;
+}
+
 int server_set_size(fuse_ino_t ino, uint64_t size) {
         const uint32_t i = (uint32_t) ino - 2;
-        StripeFile *file = &server.volume.table.files[i];
-        uint64_t n_rows;
         int r = 0;
 
         if (size > INT64_MAX)
                 return -EFBIG;
-        if (size > file->size)
+        if (size > server.volume.table.files[i].size)
                 r = server_gap_room(ino);
         else
                 server_wait_filled(ino);
         if (r < 0 || !server_file(ino))
                 return r < 0 ? r : -ENOENT;
-        n_rows = file->n_rows;
-        r = server_reserve(i, ALIGN_TO(size, (uint64_t) STRIPE_BLOCK));
-        if (r >= 0)
-                r = stripe_resize(&server.volume, i, size);
+        r = resize(i, size);
         if (r < 0)
                 return r;
         server_hand_back(i, 0, UINT64_MAX); /* nothing is under way in this file */
         server_tell_program(i);
-        server.dirty = true;
-        r = fused_map_set_size(server.map, ino, size);
-        return r < 0 || file->n_rows >= n_rows ? r : server_save_locked();
+        return fused_map_set_size(server.map, ino, size);
+}
+
+int server_remove(uint32_t i) {
+        int r;
+
+        server_begin_change();
+        stripe_remove(&server.volume, i);
+        r = server_end_change();
+        if (r < 0)
+                return r;
+        server_hand_back(i, 0, UINT64_MAX);
+        if (server.has_program)
+                files_remove(&server.files, (uint64_t) i + 2);
+        (void) fused_map_use_program(server.map, (uint64_t) i + 2, false);
+        return 0;
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------- */

@@ -155,15 +155,8 @@ static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
         }
         if (i >= 0 && server.opens[i] > 0)
                 i = -EBUSY;
-        if (i >= 0) {
-                if (server.has_program)
-                        files_remove(&server.files, (uint64_t) i + 2);
-                (void) fused_map_use_program(server.map, (uint64_t) i + 2, false);
-                stripe_remove(&server.volume, (uint32_t) i);
-                server_hand_back((uint32_t) i, 0, UINT64_MAX);
-                server.dirty = true;
-                i = server_save_locked();
-        }
+        if (i >= 0)
+                i = server_remove((uint32_t) i);
         (void) pthread_mutex_unlock(&server.lock);
         (void) fuse_reply_err(req, i < 0 ? -i : 0);
 }

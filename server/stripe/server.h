@@ -43,9 +43,14 @@ StripeFile *server_file(fuse_ino_t ino); /* NULL: there is none */
 int64_t server_now(void);
 int server_save(void) _must_check_; /* the table, if it has changed */
 int server_save_locked(void) _must_check_;
+/* Around what gives rows back: they may become another's only when the stored table says so as well, as after a crash the first would read what the
+ * other has written. If the table cannot be stored, it is as it was before. */
+void server_begin_change(void);
+int server_end_change(void) _must_check_;
 
 int server_reserve(uint32_t i, uint64_t bytes) _must_check_;
 int server_set_size(fuse_ino_t ino, uint64_t size) _must_check_; /* may let go of the lock meanwhile */
+int server_remove(uint32_t i) _must_check_; /* a file of which no gap is being filled */
 void server_tell_program(uint32_t i);
 
 /* Until no gap of this file is being filled. Lets go of the lock. */

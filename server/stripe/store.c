@@ -20,8 +20,26 @@ int64_t server_now(void) {
         return stripe_time(&now);
 }
 
-/* Rows that a file gives back may become another's only when the stored table says so as well: after a crash the first
- * would read what the other has written. */
+static StripeTable before; /* a change */
+
+void server_begin_change(void) {
+        before = server.volume.table;
+}
+
+/* A copy that was stored in part has the new sequence number: the next one is to have a higher one. */
+int server_end_change(void) {
+        const uint64_t *sequence = &server.volume.table.sequence;
+        int r;
+
+        server.dirty = true;
+        r = server_save_locked();
+        if (r < 0) {
+                before.sequence = *sequence;
+                server.volume.table = before;
+        }
+        return r;
+}
+
 int server_save_locked(void) {
         int r = server.dirty ? stripe_save(&server.volume) : 0;
 

@@ -63,6 +63,38 @@ PY
         done
 done
 
+say "files that are cut or removed while the table cannot be stored"
+for how in unlink truncate; do
+        full_of_s 1M
+        head -c "$(stat -f -c '%a * %S' "$T/mnt" | xargs expr)" /dev/zero | tr '\0' O >"$T/mnt/old"
+        sync "$T/mnt/old"
+        fusectl umount "$T/mnt"
+        mount_it >/dev/null
+        size=$(stat -c %s "$T/mnt/old")
+        blockdev --setro "${loops[0]}"
+        if [ $how = unlink ]; then rm "$T/mnt/old" 2>/dev/null; else truncate -s 1M "$T/mnt/old" 2>/dev/null; fi && fail "$how, and nobody knows"
+        python3 - "$T/mnt/new" <<'PY' || fail "rows were given to another file ($how)"
+import errno, mmap, os, sys
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_DIRECT)
+data = mmap.mmap(-1, 1 << 20)
+data.write(b"N" * len(data))
+for i in (0, 1, 2):
+    try:
+        os.pwrite(fd, data, i << 20)
+        sys.exit(1)
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+PY
+        kill -KILL "$(fusectl --json status "$T/mnt" | json "d['server-pid']")"
+        wait_for "the end of the mount" 10 gone
+        blockdev --setrw "${loops[0]}"
+        mount_it >/dev/null
+        assert_equal "$(stat -c %s "$T/mnt/old") $(tr -d O <"$T/mnt/old" | head -c 1)" "$size " "after $how has failed"
+        if [ $how = unlink ]; then rm "$T/mnt/old"; else truncate -s 1M "$T/mnt/old"; fi
+        head -c 3M /dev/zero >"$T/mnt/new"
+        fusectl umount "$T/mnt"
+done
+
 say "what was never written: skipped, or made longer; more such places than a volume knows of"
 full_of_s 64K
 python3 - "$T/mnt" <<'PY' || fail "what was not written is no zeroes"

@@ -2,14 +2,17 @@
 /* The mappings of the server of striped volumes, without the library: what of a file may be read, in whatever order writes end, fail or are heard of
  * no more. The devices are full of S, which nobody has written into a file here. */
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/fd.h"
 #include "stripe/server.h"
 
 #define SHIFT 14U
@@ -203,6 +206,37 @@ static void test_parts(void **state) {
         assert_int_equal(server.volume.table.n_gaps, 1);
 }
 
+/* ---- a table that cannot be stored ---------------------------------------------------------------------------------- */
+
+/* Rows stay whose they were, so that nobody else can write into them; afterwards it works. */
+static void test_not_stored(void **state) {
+        const uint64_t size = server.volume.n_rows * 2 * CHUNK;
+        _cleanup_free_ StripeTable *before = malloc(sizeof *before);
+        _cleanup_fd_ int read_only = -EBADF;
+        char path[32];
+
+        (void) snprintf(path, sizeof path, "/proc/self/fd/%d", fds[0]);
+        read_only = open(path, O_RDONLY | O_CLOEXEC);
+        assert_true(before && read_only >= 0);
+        write_it(0, size, 'A');
+        assert_int_equal(stripe_add(&server.volume, "other"), NODE - 1);
+        crash();
+        for (unsigned cut = 0; cut < 2; cut++) {
+                *before = server.volume.table;
+                server.volume.fds[0] = read_only;
+                assert_int_equal(cut ? server_set_size(NODE, CHUNK) : server_remove(NODE - 2), -EBADF);
+                assert_memory_equal(server.volume.table.files, before->files, sizeof before->files);
+                assert_int_equal(server_reserve(NODE - 1, 1), -ENOSPC);
+                check(0, size, 'A');
+                server.volume.fds[0] = fds[0];
+                assert_true(server.volume.table.sequence > before->sequence);
+        }
+        assert_int_equal(server_set_size(NODE, CHUNK), 0);
+        assert_int_equal(server_reserve(NODE - 1, 1), 0);
+        assert_int_equal(server_remove(NODE - 2), 0);
+        assert_int_equal(server_reserve(NODE - 1, size), 0);
+}
+
 /* ---- more gaps than there is room for ------------------------------------------------------------------------------- */
 
 static void test_many(void **state) {
@@ -291,7 +325,8 @@ static void test_hand_back(void **state) {
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_out_of_order, set_up, tear_down), cmocka_unit_test_setup_teardown(test_failed, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_parts, set_up, tear_down), cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_parts, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_not_stored, set_up, tear_down), cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_not_over_writes, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_cached, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_all_handed, set_up, tear_down), cmocka_unit_test_setup_teardown(test_hand_back, set_up, tear_down),
