@@ -45,7 +45,7 @@ static int resize(uint32_t i, uint64_t size) {
                 r = stripe_resize(&server.volume, i, size);
         if (r < 0 || file->n_rows < n_rows)
                 return r < 0 ? r : server_end_change();
-        server.dirty = true;
+        server_changed(i);
         return 0;
 }
 
@@ -157,7 +157,7 @@ static int on_ioend(void *userdata, const struct fused_map_ioend *ioend, uint64_
                         file->mtime = server_now();
                 server_hand_back(i, from, ALIGN_TO(end, (uint64_t) STRIPE_BLOCK));
                 server_tell_program(i);
-                server.dirty = true;
+                server_changed(i);
         }
         if (file)
                 *size = file->size;
@@ -170,7 +170,7 @@ static void on_modified(void *userdata, uint64_t nodeid) {
         StripeFile *file = server_file(nodeid);
         if (file) {
                 file->mtime = server_now();
-                server.dirty = true;
+                server_changed((uint32_t) nodeid - 2);
         }
         (void) pthread_mutex_unlock(&server.lock);
 }
@@ -183,8 +183,8 @@ static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid
         if (file && how & FUSED_KILL_SET_ID)
                 kill = fused_kill_set_id(file->mode, file->gid, uid, gid);
         if (kill) {
-                file->mode &= ~kill;
-                server.dirty = true;
+                file->mode &= (uint16_t) ~kill;
+                server_changed((uint32_t) nodeid - 2);
         }
         (void) pthread_mutex_unlock(&server.lock);
         return kill != 0;

@@ -98,7 +98,7 @@ static int fill_shortest(void) {
         if (r >= 0) /* it may end behind the file */
                 r = stripe_written(&server.volume, i, gap.offset, MIN_OF(gap.length, server.volume.table.files[i].size - gap.offset));
         server_tell_program(i);
-        server.dirty = true;
+        server_changed(i);
         return r;
 }
 

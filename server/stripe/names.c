@@ -3,6 +3,7 @@
 
 #include "stripe/server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,7 +93,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int 
                         file->gid = wanted->st_gid;
                 if (what & FUSE_SET_ATTR_MTIME)
                         file->mtime = what & FUSE_SET_ATTR_MTIME_NOW ? server_now() : stripe_time(&wanted->st_mtim);
-                server.dirty = true;
+                server_changed((uint32_t) ino - 2);
                 reply_attr(req, ino);
         } else
                 (void) fuse_reply_err(req, -r);
@@ -138,7 +139,7 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
                 file->mtime = server_now();
                 server.opens[i] = 1;
                 server.n_opens++;
-                server.dirty = true;
+                server_changed((uint32_t) i);
                 reply_entry(req, (uint32_t) i, fi);
                 (void) fused_map_set_size(server.map, (uint64_t) i + 2, 0); /* the number may have been another file's */
         }
@@ -179,7 +180,16 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino) {
 
 /* ---- opens ---------------------------------------------------------------------------------------------------------- */
 
+/* close(2) waits for it and is told what has come of it; so does whoever closes a file that was only read, if another has changed it. */
+static void on_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+        (void) fuse_reply_err(req, -server_save_file(ino));
+}
+
 static void on_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi) {
+        (void) fuse_reply_err(req, -server_save_file(ino));
+}
+
+static void on_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi) {
         (void) fuse_reply_err(req, -server_save());
 }
 
@@ -194,13 +204,18 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 }
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+        int r;
+
         (void) pthread_mutex_lock(&server.lock);
         if (server_file(ino) && server.opens[ino - 2] > 0) {
                 server.opens[ino - 2]--;
                 server.n_opens--;
         }
         (void) pthread_mutex_unlock(&server.lock);
-        (void) fuse_reply_err(req, -server_save());
+        r = server_save_file(ino); /* what has changed since it was closed, by a mapping */
+        if (r < 0)
+                fprintf(stderr, "fused-stripe-server: the table of files could not be written: %s\n", strerror(-r));
+        (void) fuse_reply_err(req, 0);
 }
 
 void server_name_operations(struct fuse_lowlevel_ops *operations) {
@@ -213,5 +228,7 @@ void server_name_operations(struct fuse_lowlevel_ops *operations) {
         operations->statfs = on_statfs;
         operations->open = on_open;
         operations->release = on_release;
+        operations->flush = on_flush;
         operations->fsync = on_fsync;
+        operations->fsyncdir = on_fsyncdir;
 }

@@ -30,7 +30,7 @@ typedef struct StripeServer {
         uint32_t filling;          /* the node of which a gap is being filled, 0: none; nobody writes into its gaps or takes its rows meanwhile */
         pthread_cond_t filled;     /* filling has changed */
         uint32_t opens[STRIPE_FILES_MAX], n_opens; /* of each file; of all */
-        bool dirty;
+        bool dirty, changed[STRIPE_FILES_MAX]; /* since the table was stored: anything; of each file */
         FilesTable files;
         bool has_program;
         char *source; /* owned */
@@ -38,10 +38,12 @@ typedef struct StripeServer {
 } StripeServer;
 extern StripeServer server;
 
-/* All but server_save() and server_now() are called with the lock. */
+/* All but server_save(), server_save_file() and server_now() are called with the lock. */
 StripeFile *server_file(fuse_ino_t ino); /* NULL: there is none */
 int64_t server_now(void);
+void server_changed(uint32_t i);
 int server_save(void) _must_check_; /* the table, if it has changed */
+int server_save_file(fuse_ino_t ino) _must_check_; /* if that file has */
 int server_save_locked(void) _must_check_;
 /* Around what gives rows back: they may become another's only when the stored table says so as well, as after a crash the first would read what the
  * other has written. If the table cannot be stored, it is as it was before. */

@@ -3,6 +3,7 @@
 
 #include "stripe/server.h"
 
+#include <string.h>
 #include <time.h>
 
 StripeServer server = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER};
@@ -18,6 +19,10 @@ int64_t server_now(void) {
 
         (void) clock_gettime(CLOCK_REALTIME, &now);
         return stripe_time(&now);
+}
+
+void server_changed(uint32_t i) {
+        server.dirty = server.changed[i] = true;
 }
 
 static StripeTable before; /* a change */
@@ -43,8 +48,10 @@ int server_end_change(void) {
 int server_save_locked(void) {
         int r = server.dirty ? stripe_save(&server.volume) : 0;
 
-        if (r >= 0)
+        if (r >= 0) {
                 server.dirty = false;
+                memset(server.changed, 0, sizeof server.changed);
+        }
         return r;
 }
 
@@ -53,6 +60,16 @@ int server_save(void) {
 
         (void) pthread_mutex_lock(&server.lock);
         r = server_save_locked();
+        (void) pthread_mutex_unlock(&server.lock);
+        return r;
+}
+
+int server_save_file(fuse_ino_t ino) {
+        int r = 0;
+
+        (void) pthread_mutex_lock(&server.lock);
+        if (server_file(ino) && server.changed[ino - 2])
+                r = server_save_locked();
         (void) pthread_mutex_unlock(&server.lock);
         return r;
 }
