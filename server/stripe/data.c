@@ -69,19 +69,43 @@ int server_set_size(fuse_ino_t ino, uint64_t size) {
         return fused_map_set_size(server.map, ino, size);
 }
 
-int server_remove(uint32_t i) {
+/* Stores the change that has begun, with the end of all removed files that nobody has open any more. */
+static int reap(void) {
+        bool gone[STRIPE_FILES_MAX] = {0};
         int r;
 
-        server_begin_change();
-        stripe_remove(&server.volume, i);
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
+                if (server.volume.table.files[i].removed && server.opens[i] == 0 && server.filling != i + 2) {
+                        stripe_remove(&server.volume, i);
+                        gone[i] = true;
+                }
         r = server_end_change();
-        if (r < 0)
-                return r;
-        server_hand_back(i, 0, UINT64_MAX);
-        if (server.has_program)
-                files_remove(&server.files, (uint64_t) i + 2);
-        (void) fused_map_use_program(server.map, (uint64_t) i + 2, false);
-        return 0;
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX && r >= 0; i++) {
+                if (!gone[i])
+                        continue;
+                server_hand_back(i, 0, UINT64_MAX);
+                if (server.has_program)
+                        files_remove(&server.files, (uint64_t) i + 2);
+                (void) fused_map_use_program(server.map, (uint64_t) i + 2, false);
+        }
+        return r;
+}
+
+int server_remove(uint32_t i) {
+        server_begin_change();
+        server.volume.table.files[i].removed = 1;
+        return reap();
+}
+
+int server_closed(fuse_ino_t ino) {
+        const StripeFile *file;
+
+        server_wait_filled(ino);
+        file = server_file(ino);
+        if (!file || !file->removed || server.opens[ino - 2] > 0)
+                return 0;
+        server_begin_change();
+        return reap();
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------- */

@@ -23,7 +23,7 @@ static int fill_stat(fuse_ino_t ino, struct stat *ret) {
         if (!file)
                 return -ENOENT;
         ret->st_mode = S_IFREG | (file->mode & 07777);
-        ret->st_nlink = 1;
+        ret->st_nlink = !file->removed;
         ret->st_uid = file->uid;
         ret->st_gid = file->gid;
         ret->st_size = (off_t) file->size;
@@ -112,7 +112,7 @@ static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, s
         (void) pthread_mutex_lock(&server.lock);
         for (uint64_t i = (uint64_t) off; i < STRIPE_FILES_MAX + 2; i++) {
                 const char *name = i == 0 ? "." : i == 1 ? ".." : server.volume.table.files[i - 2].name;
-                if (!*name)
+                if (!*name || (i >= 2 && server.volume.table.files[i - 2].removed))
                         continue;
                 (void) fill_stat(i < 2 ? ROOT : i, &st);
                 n = fuse_add_direntry(req, buffer + used, size - used, name, &st, (off_t) i + 1);
@@ -146,7 +146,6 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         (void) pthread_mutex_unlock(&server.lock);
 }
 
-/* A node's number is its place in the table, where its rows are written as well: a file that is open cannot do without either. */
 static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
         (void) pthread_mutex_lock(&server.lock);
         int i = parent == ROOT ? stripe_find(&server.volume, name) : -ENOTDIR;
@@ -154,8 +153,6 @@ static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
                 server_wait_filled((fuse_ino_t) i + 2);
                 i = stripe_find(&server.volume, name);
         }
-        if (i >= 0 && server.opens[i] > 0)
-                i = -EBUSY;
         if (i >= 0)
                 i = server_remove((uint32_t) i);
         (void) pthread_mutex_unlock(&server.lock);
@@ -194,25 +191,34 @@ static void on_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fu
 }
 
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+        bool found;
+
         (void) pthread_mutex_lock(&server.lock);
-        if (server_file(ino)) {
+        found = server_file(ino);
+        if (found) {
                 server.opens[ino - 2]++;
                 server.n_opens++;
         }
         (void) pthread_mutex_unlock(&server.lock);
-        (void) fused_map_reply_open(server.map, req, fi);
+        if (found)
+                (void) fused_map_reply_open(server.map, req, fi);
+        else
+                (void) fuse_reply_err(req, ESTALE);
 }
 
+/* There may be changes since it was closed: by a mapping. */
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
-        int r;
+        int r = 0;
 
         (void) pthread_mutex_lock(&server.lock);
         if (server_file(ino) && server.opens[ino - 2] > 0) {
                 server.opens[ino - 2]--;
                 server.n_opens--;
+                r = server_closed(ino);
         }
         (void) pthread_mutex_unlock(&server.lock);
-        r = server_save_file(ino); /* what has changed since it was closed, by a mapping */
+        if (r >= 0)
+                r = server_save_file(ino);
         if (r < 0)
                 fprintf(stderr, "fused-stripe-server: the table of files could not be written: %s\n", strerror(-r));
         (void) fuse_reply_err(req, 0);

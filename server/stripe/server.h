@@ -52,7 +52,9 @@ int server_end_change(void) _must_check_;
 
 int server_reserve(uint32_t i, uint64_t bytes) _must_check_;
 int server_set_size(fuse_ino_t ino, uint64_t size) _must_check_; /* may let go of the lock meanwhile */
-int server_remove(uint32_t i) _must_check_; /* a file of which no gap is being filled */
+/* Takes a file's name away at once; what it has, and its place, when nobody has it open any more. No gap of it is being filled. */
+int server_remove(uint32_t i) _must_check_;
+int server_closed(fuse_ino_t ino) _must_check_; /* somebody has one open less; may let go of the lock */
 void server_tell_program(uint32_t i);
 
 /* Until no gap of this file is being filled. Lets go of the lock. */

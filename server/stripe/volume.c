@@ -69,9 +69,9 @@ static bool name_is_sound(const StripeTable *table, uint32_t i) {
         if (!memchr(file->name, 0, sizeof file->name) || strchr(file->name, '/') || strcmp(file->name, ".") == 0 || strcmp(file->name, "..") == 0)
                 return false;
         for (uint32_t k = 0; k < i; k++)
-                if (strcmp(file->name, table->files[k].name) == 0)
+                if (!file->removed && !table->files[k].removed && strcmp(file->name, table->files[k].name) == 0)
                         return false;
-        return true;
+        return file->removed <= 1;
 }
 
 /* Everything that the table says is checked once, here: names, runs and gaps, that each is one file's, sizes within the rows. */
@@ -89,7 +89,7 @@ static bool table_is_sound(const StripeVolume *volume, const StripeTable *table)
                 for (; run < file->first_run + file->n_runs; run++)
                         n_rows += table->runs[run].n_rows;
                 if (file->n_rows != n_rows || file->size > stripe_room(volume, file) || !stripe_gaps_are_sound(table, file) ||
-                    (file->name[0] ? !name_is_sound(table, i) : n_rows > 0))
+                    (file->name[0] ? !name_is_sound(table, i) : n_rows > 0 || file->removed))
                         return false;
         }
         return run == table->n_runs && gap == table->n_gaps;
@@ -156,7 +156,11 @@ int stripe_open(const int *fds, const uint64_t *sizes, uint32_t n, StripeVolume 
         *ret = (StripeVolume){.n = n, .shift = members[0].shift, .n_rows = members[0].n_rows};
         memcpy(ret->fds, fds, n * sizeof *fds);
         memcpy(ret->uuid, members[0].uuid, sizeof ret->uuid);
-        return load_table(ret, ret_why);
+        r = load_table(ret, ret_why);
+        for (uint32_t i = 0; i < STRIPE_FILES_MAX && r >= 0; i++)
+                if (ret->table.files[i].removed)
+                        stripe_remove(ret, i);
+        return r;
 }
 
 int stripe_create(const int *fds, const uint64_t *sizes, uint32_t n, uint32_t shift, const uint8_t uuid[16]) {
@@ -217,7 +221,7 @@ int stripe_save(StripeVolume *volume) {
 
 int stripe_find(const StripeVolume *volume, const char *name) {
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
-                if (*name && strcmp(volume->table.files[i].name, name) == 0)
+                if (*name && !volume->table.files[i].removed && strcmp(volume->table.files[i].name, name) == 0)
                         return (int) i;
         return -ENOENT;
 }

@@ -52,7 +52,8 @@ typedef struct StripeFile {
         uint64_t size;     /* bytes */
         uint64_t n_rows;   /* of its runs together */
         int64_t mtime;     /* nanoseconds since 1970 */
-        uint16_t mode, reserved;
+        uint16_t mode;
+        uint16_t removed;  /* 1: it was removed while somebody had it open; it goes with all that it has when the volume is opened next */
         uint32_t uid, gid;
         uint32_t generation; /* one more for each file in this place; stays when it is free */
         uint32_t first_run;  /* how many runs the files before this have; of free places as well */
@@ -81,7 +82,7 @@ typedef struct StripeVolume {
         StripeTable table;
 } StripeVolume;
 
-/* Members in any order are refused: fds[i] has to be member i. -EUCLEAN: *ret_why says what is wrong with which. */
+/* Members in any order are refused: fds[i] has to be member i. -EUCLEAN: *ret_why says what is wrong with which. No file is marked as removed. */
 int stripe_open(const int *fds, const uint64_t *sizes, uint32_t n, StripeVolume *ret, const char **ret_why) _must_check_;
 /* Makes a new, empty one. */
 int stripe_create(const int *fds, const uint64_t *sizes, uint32_t n, uint32_t shift, const uint8_t uuid[16]) _must_check_;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # SUBSET: asan
-# Striped volumes: what close(2) and fsync(2) promise.
+# Striped volumes: what close(2) and fsync(2) promise; files that are removed while they are open, or just were.
 . "$TOP/tests/lib/lib.sh"
 mkdir "$T/mnt"
 loops=()
@@ -58,5 +58,57 @@ os.fsync(directory)
 PY
 crash
 [ -e "$T/mnt/new" ] || fail "what was stored at last is gone"
+
+say "a file that was just closed is removed"
+python3 - "$T/mnt" <<'PY' || fail "it was busy"
+import os, sys
+os.chdir(sys.argv[1])
+for i in range(200):
+    with open("short-lived", "wb") as f:
+        f.write(b"x" * 5000)
+    os.unlink("short-lived")
+PY
+
+say "what is open stays, without its name, until it is closed"
+rm -f "$T"/mnt/*
+python3 - "$T/mnt" <<'PY' || fail "files that are removed while they are open"
+import errno, os, sys, time
+os.chdir(sys.argv[1])
+free = lambda: os.statvfs(".").f_bavail
+fd = os.open("file", os.O_CREAT | os.O_RDWR)
+os.write(fd, b"A" * 3000000)
+os.fsync(fd)
+before = free()
+os.unlink("file")
+assert not os.path.exists("file") and os.listdir(".") == [] and os.fstat(fd).st_nlink == 0
+again = os.open("file", os.O_CREAT | os.O_RDWR)
+os.write(again, b"B" * 1000000)
+os.fsync(again)
+os.pwrite(fd, b"C" * 1000, 2999500)
+assert os.pread(fd, 4000000, 0) == b"A" * 2999500 + b"C" * 1000
+other = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_DIRECT)
+os.ftruncate(other, 1 << 20)
+assert os.pread(again, 2000000, 0) == b"B" * 1000000 and os.fstat(fd).st_size == 1 << 20
+os.close(fd)
+assert os.stat(f"/proc/self/fd/{other}").st_nlink == 0 and os.path.getsize("file") == 1000000
+os.close(other)
+os.close(again)
+os.unlink("file")
+for _ in range(100):  # the last close is heard of a moment later
+    if free() == os.statvfs(".").f_blocks:
+        break
+    time.sleep(0.05)
+else:
+    sys.exit("rows are still taken")
+PY
+exec 7>"$T/mnt/open"
+head -c 3M /dev/zero >&7
+rm "$T/mnt/open"
+sync "$T/mnt"
+"$STAGE/bin/fused-stripe" list --json "$T/m0" "$T/m1" | json "d['files']" | grep -qx '\[\]' || fail "it is listed"
+crash
+exec 7>&-
+assert_equal "$(ls "$T/mnt")" "" "files after a crash"
+assert_equal "$(stat -f -c %a "$T/mnt")" "$(stat -f -c %b "$T/mnt")" "free rows after a crash"
 fusectl umount "$T/mnt"
 for l in "${loops[@]}"; do detach_loop "$l"; done

@@ -62,10 +62,10 @@ assert copies[0] == copies[1], "the copies differ"
 runs, gaps = (list(struct.iter_unpack("<QQ", array)) for array in (runs, gaps))
 used, so_far, gaps_so_far = set(), 0, 0
 for place in range(500):
-    (name, size, rows, mtime, mode, zero, uid, gid, generation, first_run, n, first_gap,
+    (name, size, rows, mtime, mode, removed, uid, gid, generation, first_run, n, first_gap,
      n_own_gaps) = struct.unpack_from("<72sQQqHHIIIIIII", table, 104 + 128 * place)
     name = name[:name.index(0)].decode()
-    assert first_run == so_far and first_gap == gaps_so_far and zero == 0 and (name or n == 0), place
+    assert first_run == so_far and first_gap == gaps_so_far and removed == 0 and (name or n == 0), place
     so_far += n
     gaps_so_far += n_own_gaps
     never_written = {block for start, count in gaps[first_gap:first_gap + n_own_gaps] for block in range(start // 4096, (start + count) // 4096)}

@@ -99,9 +99,8 @@ fusectl mount stripe "$T/k0" "$T/mnt" -o "slot.device1=$T/k1" >/dev/null
 head -c 24M /dev/zero | tr '\0' A >"$T/mnt/old"
 sync "$T/mnt/old"
 python3 - "$T" <<'PY'
-import mmap, os, shutil, sys, time
+import mmap, os, shutil, sys
 t = sys.argv[1]
-time.sleep(0.5)  # the release of what was written has been answered
 for cut in (lambda: os.truncate(t + "/mnt/old", 4 << 20), lambda: os.unlink(t + "/mnt/old")):
     cut()
     direct = os.open(t + "/mnt/new", os.O_RDWR | os.O_CREAT | os.O_DIRECT)

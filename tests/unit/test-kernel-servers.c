@@ -30,7 +30,6 @@ typedef struct Kind {
         unsigned n_devices;
         bool read_only;
         bool allocates;      /* has fallocate(2) */
-        bool unlinks_open;   /* a file that is open may be unlinked */
 } Kind;
 
 static const Kind kinds[] = {
@@ -45,7 +44,7 @@ static const Kind kinds[] = {
         {"ext4",
          {"PATH=$PATH:/usr/sbin:/sbin; cd %s && mkfs.ext4 -q -F -b 4096 device0 24M >/dev/null 2>&1",
           "PATH=$PATH:/usr/sbin:/sbin; cd %s && mkfs.ext4 -q -F -b 1024 device0 16M >/dev/null 2>&1"},
-         "PATH=$PATH:/usr/sbin:/sbin; e2fsck -fn %s/device0 >/dev/null 2>&1", 1, .allocates = true, .unlinks_open = true},
+         "PATH=$PATH:/usr/sbin:/sbin; e2fsck -fn %s/device0 >/dev/null 2>&1", 1, .allocates = true},
 };
 
 typedef struct Twin {
@@ -216,16 +215,15 @@ static void forget(unsigned i) {
 }
 
 static void step_unlink(unsigned i) {
-        const bool first = random_below(2);
+        const bool first = random_below(2); /* while it is open */
 
-        if (first && kind->unlinks_open) {
+        if (first) {
                 assert_int_equal(model_unlink(&model, name_of(i)), 0);
                 step_write(i);
                 check_bytes(i, 0, twins[i].size);
-        } else if (first)
-                assert_int_equal(model_unlink(&model, name_of(i)), -EBUSY);
+        }
         assert_int_equal(model_release(&model, inodes[i]), 0);
-        if (!first || !kind->unlinks_open)
+        if (!first)
                 assert_int_equal(model_unlink(&model, name_of(i)), 0);
         forget(i);
         twins[i] = (Twin){0};

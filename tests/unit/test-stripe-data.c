@@ -237,6 +237,35 @@ static void test_not_stored(void **state) {
         assert_int_equal(server_reserve(NODE - 1, size), 0);
 }
 
+/* What is open is there without its name: until it is closed, or the server has gone. */
+static void test_removed(void **state) {
+        const uint64_t size = server.volume.n_rows * 2 * CHUNK;
+
+        for (unsigned by_crash = 0; by_crash < 2; by_crash++) {
+                write_it(0, size, 'A');
+                server.opens[NODE - 2] = 2;
+                assert_int_equal(server_remove(NODE - 2), 0);
+                assert_int_equal(stripe_find(&server.volume, "file"), -ENOENT);
+                assert_int_equal(stripe_add(&server.volume, "file"), NODE - 1);
+                write_it(CHUNK, CHUNK, 'B');
+                check(0, CHUNK, 'A');
+                check(CHUNK, 2 * CHUNK, 'B');
+                assert_int_equal(server_reserve(NODE - 1, 1), -ENOSPC);
+                server.opens[NODE - 2]--;
+                assert_int_equal(server_closed(NODE), 0);
+                assert_non_null(server_file(NODE));
+                server.opens[NODE - 2]--;
+                if (by_crash)
+                        crash();
+                else
+                        assert_int_equal(server_closed(NODE), 0);
+                assert_null(server_file(NODE));
+                assert_int_equal(server_reserve(NODE - 1, size), 0);
+                assert_int_equal(server_remove(NODE - 1), 0);
+                assert_int_equal(stripe_add(&server.volume, "file"), NODE - 2);
+        }
+}
+
 /* ---- more gaps than there is room for ------------------------------------------------------------------------------- */
 
 static void test_many(void **state) {
@@ -323,13 +352,11 @@ static void test_hand_back(void **state) {
 }
 
 int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_out_of_order, set_up, tear_down), cmocka_unit_test_setup_teardown(test_failed, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_parts, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_not_stored, set_up, tear_down), cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_not_over_writes, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_cached, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_all_handed, set_up, tear_down), cmocka_unit_test_setup_teardown(test_hand_back, set_up, tear_down),
+                TEST(test_out_of_order), TEST(test_failed), TEST(test_parts), TEST(test_not_stored), TEST(test_removed),
+                TEST(test_many), TEST(test_not_over_writes), TEST(test_cached), TEST(test_all_handed),
+                TEST(test_hand_back),
         };
 
         return cmocka_run_group_tests_name("stripe-data", tests, NULL, NULL);

@@ -322,6 +322,28 @@ static void test_generations(void **state) {
         unmake();
 }
 
+/* A file that was removed while it was open is in nobody's way, and goes when the volume is opened anew. */
+static void test_removed(void **state) {
+        const char *why;
+
+        make(2, 10);
+        assert_int_equal(resize(add(0), 6, false), 0);
+        assert_int_equal(stripe_resize(&volume, 0, 40000), 0);
+        assert_int_equal(stripe_written(&volume, 0, 30000, 10), 0);
+        volume.table.files[0].removed = 1;
+        assert_int_equal(stripe_find(&volume, "file 0"), -ENOENT);
+        assert_int_equal(add(0), 1); /* the same name */
+        assert_int_equal(resize(1, 5, false), -ENOSPC);
+        assert_int_equal(stripe_save(&volume), 0);
+        assert_int_equal(stripe_open(fds, sizes, 2, &volume, &why), 0);
+        assert_int_equal(stripe_find(&volume, "file 0"), 1);
+        assert_int_equal(rows_used() + volume.table.n_gaps + volume.table.n_runs, 0);
+        assert_int_equal(resize(add(2), 10, false), 0);
+        assert_int_equal(volume.table.files[0].generation, 2);
+        save();
+        unmake();
+}
+
 static void test_times(void **state) {
         static const struct {
                 struct timespec time;
@@ -345,7 +367,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_growth), cmocka_unit_test(test_pieces), cmocka_unit_test(test_runs_full), cmocka_unit_test(test_random),
                 cmocka_unit_test(test_gaps), cmocka_unit_test(test_gaps_full),
-                cmocka_unit_test(test_generations), cmocka_unit_test(test_times),
+                cmocka_unit_test(test_generations), cmocka_unit_test(test_removed), cmocka_unit_test(test_times),
         };
 
         return cmocka_run_group_tests_name("stripe", tests, NULL, NULL);
