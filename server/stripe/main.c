@@ -15,8 +15,14 @@
 #include "base/sanitizer.h"
 
 static int on_word(void *data, const char *word, int key, struct fuse_args *rest) {
+        bool *no_writeback = data;
+
         if (key == FUSE_OPT_KEY_OPT && sscanf(word, "owner=%u:%u", &server.uid, &server.gid) == 2)
                 return 0;
+        if (key == FUSE_OPT_KEY_OPT && strcmp(word, "no_writeback") == 0) {
+                *no_writeback = true;
+                return 0;
+        }
         if (key != FUSE_OPT_KEY_NONOPT || server.source)
                 return 1;
         server.source = strdup(word);
@@ -91,7 +97,7 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
         r = fuse_service_append_args(service, args);
         if (r < 0)
                 return r;
-        if (fuse_opt_parse(args, NULL, NULL, on_word) < 0 || fuse_service_parse_cmdline_opts(args, &options) < 0 || !server.source)
+        if (fuse_opt_parse(args, &config.no_writeback, NULL, on_word) < 0 || fuse_service_parse_cmdline_opts(args, &options) < 0 || !server.source)
                 return -EINVAL;
         r = receive_devices(service, &devices);
         if (r >= 0)

@@ -58,6 +58,24 @@ truncate -s 1500000 "$T/mnt/first" # which has taken all there was
 fusectl umount "$T/mnt"
 for l in "${loops[@]}"; do detach_loop "$l"; done
 
+say "a full volume is told by write(2), if it is not cached"
+fusectl mount stripe "$T/m0" "$T/mnt" -o "no_writeback,slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null
+python3 - "$T/mnt/first" <<'PY' || fail "writes go on"
+import errno, os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY)
+size = before = os.fstat(fd).st_size
+try:
+    for _ in range(5000):
+        size += os.pwrite(fd, b"x" * 65536, size)
+except OSError as error:
+    assert error.errno == errno.ENOSPC and size > before, error
+    os.ftruncate(fd, before)
+    os.fsync(fd)
+    sys.exit()
+sys.exit(1)
+PY
+fusectl umount "$T/mnt"
+
 say "members that are wrong are named"
 refused() { # WORDS DEVICES...
         local words=$1 out
