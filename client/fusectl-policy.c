@@ -51,19 +51,27 @@ static void print_answer(json_object *answer) {
         printf("  in use: %s\n", format_members(answer, "usage", members, sizeof members));
 }
 
-static int explain(Context *context, FusedExplainRequest *request, const char *path) {
+static int explain(Context *context, FusedExplainRequest *request, const char *path, OptionWords *words) {
         _cleanup_(source_done) Source source = SOURCE_NULL;
+        _cleanup_(slots_done) Slots slots = {0};
+        FusedSource filled[SLOTS_MAX];
         _cleanup_json_ json_object *answer = NULL;
         FusedError error = {0};
         int status;
 
         status = source_open(path, /* read_only= */ true, /* any= */ true, &source);
+        if (status == 0)
+                status = slots_open(words, /* read_only= */ true, /* any= */ true, &slots);
         if (status != 0)
                 return status;
         status = connect_to_fused(context);
         if (status != 0)
                 return status;
         request->source = (FusedSource){.fd = source.fd, .kind = source.kind};
+        request->slots = filled;
+        request->n_slots = slots_fill(&slots, filled);
+        request->options = (const char *const *) words->words;
+        request->n_options = words->n;
         if (fused_explain(context->client, request, &answer, &error) < 0)
                 return report(&error);
         if (context->json)
@@ -92,13 +100,11 @@ int command_policy(Context *context, int argc, char **argv) {
         if (argc - optind != 3 || strcmp(argv[optind], "explain") != 0)
                 return usage_error("%s", syntax);
         request.type = argv[optind + 1];
-        request.options = (const char *const *) words.words;
-        request.n_options = words.n;
         if (user) {
                 request.as_other = true;
                 status = ids_of_user(user, &request, groups);
                 if (status != 0)
                         return status;
         }
-        return explain(context, &request, argv[optind + 2]);
+        return explain(context, &request, argv[optind + 2], &words);
 }

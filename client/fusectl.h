@@ -77,8 +77,21 @@ void option_words_done(OptionWords *options);
 int option_words_add(OptionWords *options, const char *list); /* comma-separated */
 bool option_words_have(const OptionWords *options, const char *word);
 
+/* slots.c: -o slot.NAME=PATH */
+#define SLOTS_MAX 8
+typedef struct Slots {
+        struct {
+                char *name; /* owned */
+                Source source;
+        } rows[SLOTS_MAX];
+        size_t n;
+} Slots;
+void slots_done(Slots *slots);
+/* Takes them out of the words and opens them as source_open() does. 0, or an exit status after a message. */
+int slots_open(OptionWords *words, bool read_only, bool any, Slots *ret);
+size_t slots_fill(const Slots *slots, FusedSource ret[SLOTS_MAX]); /* borrowed; returns how many */
+
 /* mounting.c: one mount request */
-#define MOUNT_SLOTS_MAX 8
 typedef struct MountArguments {
         const char *type, *source;
         const char *mountpoint; /* NULL: detached */
@@ -88,11 +101,7 @@ typedef struct MountArguments {
         int mountpoint_fd;      /* owned */
         char *mountpoint_name;  /* owned */
         int owner_pidfd;        /* owned; what the mount ends with */
-        struct {
-                char *name; /* owned */
-                Source source;
-        } slots[MOUNT_SLOTS_MAX];
-        size_t n_slots;
+        Slots slots;
 } MountArguments;
 #define MOUNT_ARGUMENTS_NULL ((MountArguments){.opened = SOURCE_NULL, .mountpoint_fd = -EBADF, .owner_pidfd = -EBADF})
 void mount_arguments_done(MountArguments *arguments);

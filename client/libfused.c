@@ -192,6 +192,12 @@ static int append_slots(sd_bus_message *message, const FusedSource *slots, size_
         return r;
 }
 
+static int append_all_slots(sd_bus_message *message, const FusedSource *slots, size_t n) {
+        int r = append_slots(message, slots, n, /* kinds= */ false);
+
+        return r < 0 ? r : append_slots(message, slots, n, /* kinds= */ true);
+}
+
 static int append_source(sd_bus_message *message, const FusedSource *source) {
         int r;
 
@@ -214,9 +220,7 @@ static int build_mount(FusedClient *client, const FusedMountRequest *request, sd
         if (r >= 0)
                 r = append_text(*ret, "source-name", request->source_name);
         if (r >= 0)
-                r = append_slots(*ret, request->slots, request->n_slots, /* kinds= */ false);
-        if (r >= 0)
-                r = append_slots(*ret, request->slots, request->n_slots, /* kinds= */ true);
+                r = append_all_slots(*ret, request->slots, request->n_slots);
         if (r >= 0)
                 r = append_fd(*ret, "mountpoint", request->mountpoint_fd);
         if (r >= 0)
@@ -402,6 +406,8 @@ int fused_explain(FusedClient *client, const FusedExplainRequest *request, json_
                 r = sd_bus_message_open_container(message, 'a', "{sv}");
         if (r >= 0)
                 r = append_source(message, &request->source);
+        if (r >= 0)
+                r = append_all_slots(message, request->slots, request->n_slots);
         if (r >= 0)
                 r = append_options(message, request->options, request->n_options);
         if (r >= 0)

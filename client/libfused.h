@@ -96,6 +96,8 @@ int fused_next_event(FusedClient *client, uint64_t usec, char event[FUSED_EVENT_
 typedef struct FusedExplainRequest {
         const char *type;
         FusedSource source;
+        const FusedSource *slots;
+        size_t n_slots;
         const char *const *options;
         size_t n_options;
         bool as_other; /* decide for these ids and not for the caller */

@@ -14,43 +14,13 @@
 
 #include "client/fusectl.h"
 
-#define SLOT_PREFIX "slot."
-
 void mount_arguments_done(MountArguments *arguments) {
         arguments->mountpoint_fd = fd_close(arguments->mountpoint_fd);
         arguments->owner_pidfd = fd_close(arguments->owner_pidfd);
         free(arguments->mountpoint_name);
         source_done(&arguments->opened);
         option_words_done(&arguments->options);
-        for (size_t i = 0; i < arguments->n_slots; i++) {
-                free(arguments->slots[i].name);
-                source_done(&arguments->slots[i].source);
-        }
-}
-
-/* "slot.NAME=PATH" is ours; the other words go on. */
-static int take_slots(MountArguments *arguments, bool read_only) {
-        size_t kept = 0;
-        int status = 0;
-
-        for (size_t i = 0; i < arguments->options.n; i++) {
-                char *word = arguments->options.words[i], *equals = strchr(word, '=');
-                if (strncmp(word, SLOT_PREFIX, strlen(SLOT_PREFIX)) != 0 || !equals) {
-                        arguments->options.words[kept++] = word;
-                        continue;
-                }
-                if (status == 0 && arguments->n_slots >= MOUNT_SLOTS_MAX)
-                        status = usage_error("at most %d slots", MOUNT_SLOTS_MAX);
-                if (status == 0) {
-                        *equals = 0;
-                        status = source_open(equals + 1, read_only, /* any= */ false,
-                                             &arguments->slots[arguments->n_slots].source);
-                        arguments->slots[arguments->n_slots++].name = strdup(word + strlen(SLOT_PREFIX));
-                }
-                free(word);
-        }
-        arguments->options.n = kept;
-        return status;
+        slots_done(&arguments->slots);
 }
 
 /* Who holds a device, as far as the caller may know: a mount of the kernel, or a device on top of it. */
@@ -82,9 +52,9 @@ static int report_refusal(FusedError *error, const MountArguments *arguments) {
 
         if (busy && arguments->opened.device)
                 print_holder(arguments->opened.device);
-        for (size_t i = 0; busy && i < arguments->n_slots; i++)
-                if (arguments->slots[i].source.device)
-                        print_holder(arguments->slots[i].source.device);
+        for (size_t i = 0; busy && i < arguments->slots.n; i++)
+                if (arguments->slots.rows[i].source.device)
+                        print_holder(arguments->slots.rows[i].source.device);
         return status;
 }
 
@@ -132,7 +102,7 @@ int mount_arguments_open_source(Context *context, MountArguments *arguments, boo
         int status;
 
         read_only = read_only || type_is_read_only(context, arguments->type);
-        status = take_slots(arguments, read_only);
+        status = slots_open(&arguments->options, read_only, /* any= */ false, &arguments->slots);
         return status != 0 ? status : source_open(arguments->source, read_only, /* any= */ false, &arguments->opened);
 }
 
@@ -148,13 +118,13 @@ int mount_arguments_open_point(MountArguments *arguments) {
 }
 
 int mount_request(Context *context, const MountArguments *arguments, uint64_t *ret_id, int *ret_mount_fd) {
-        FusedSource slots[MOUNT_SLOTS_MAX];
+        FusedSource slots[SLOTS_MAX];
         FusedMountRequest request = {
                 .type = arguments->type,
                 .source = {.fd = arguments->opened.fd, .kind = arguments->opened.kind},
                 .source_name = arguments->opened.name,
                 .slots = slots,
-                .n_slots = arguments->n_slots,
+                .n_slots = slots_fill(&arguments->slots, slots),
                 .mountpoint_fd = arguments->mountpoint_fd,
                 .mountpoint_name = arguments->mountpoint_name,
                 .options = (const char *const *) arguments->options.words,
@@ -164,8 +134,6 @@ int mount_request(Context *context, const MountArguments *arguments, uint64_t *r
         FusedError error = {0};
         int r;
 
-        for (size_t i = 0; i < arguments->n_slots; i++)
-                slots[i] = (FusedSource){arguments->slots[i].source.fd, arguments->slots[i].source.kind, arguments->slots[i].name};
         time_t started = time(NULL);
         pid_t progress = start_progress(arguments->type);
         r = fused_mount(context->client, &request, ret_id, ret_mount_fd, &error);

@@ -75,14 +75,15 @@ static int start(Broker *broker, const BrokerRequest *request, const PolicyType 
                 .type = type,
                 .identity = &identity,
                 .caller_fd = fds[0],
-                .slot_kinds = {wanted->slot},
                 .options = wanted->options,
                 .mountpoint_fd = -EBADF,
                 .owner_fd = -EBADF,
         };
         fd_fill(job.slot_fds, ELEMENTSOF(job.slot_fds));
-        if (wanted->slot != BROKER_SLOT_EMPTY)
-                job.slot_fds[0] = fds[1];
+        memcpy(job.slot_kinds, wanted->slots, sizeof job.slot_kinds);
+        for (size_t i = 0, n = 1; i < POLICY_SLOTS_MAX; i++)
+                if (wanted->slots[i] != BROKER_SLOT_EMPTY)
+                        job.slot_fds[i] = fds[n++];
         task = calloc(1, sizeof *task);
         if (!task)
                 return -ENOMEM;

@@ -265,26 +265,25 @@ static void on_explained(void *userdata, const BrokerReply *reply, int *fds, siz
 static int fill_request(const MountRequest *wanted, const Explanation *explanation, const Peer *peer, uint32_t type_index, BrokerRequest *request,
                         int *fds, size_t *n_fds, Outcome *outcome) {
         BrokerCreate create;
-        int slot_fds[REQUEST_FDS_MAX], r;
         size_t n_slots;
+        int r;
 
-        r = request_resolve(wanted, REQUEST_EXPLAIN, policy_table(explanation->policy), explanation->type, &create, slot_fds, &n_slots, outcome);
+        fds[0] = peer_fd(peer);
+        r = request_resolve(wanted, REQUEST_EXPLAIN, policy_table(explanation->policy), explanation->type, &create, fds + 1, &n_slots, outcome);
         if (r < 0)
                 return r;
         request->explain = (BrokerExplain){
                 .policy_generation = policy_generation(explanation->policy),
                 .type_index = type_index,
                 .options = create.options,
-                .slot = create.slots[0],
                 .as_other = wanted->as_other,
                 .uid = wanted->uid,
                 .gid = wanted->gid,
                 .n_groups = (uint32_t) wanted->n_groups,
         };
         memcpy(request->explain.groups, wanted->groups, wanted->n_groups * sizeof wanted->groups[0]);
-        fds[(*n_fds)++] = peer_fd(peer);
-        if (create.slots[0] != BROKER_SLOT_EMPTY)
-                fds[(*n_fds)++] = wanted->source.fd;
+        memcpy(request->explain.slots, create.slots, sizeof request->explain.slots);
+        *n_fds = 1 + n_slots; /* what else a request may carry is a mount's */
         return 0;
 }
 
@@ -313,7 +312,7 @@ int bus_method_explain(sd_bus_message *message, void *userdata, sd_bus_error *er
         uint32_t index = 0;
         size_t n_fds = 0;
         Outcome outcome;
-        int fds[2], r;
+        int fds[1 + REQUEST_FDS_MAX], r;
 
         if (!explanation)
                 return -ENOMEM;

@@ -142,8 +142,8 @@ static const PropertyRow property_rows[] = {
         {"source", "h", REQUEST_MOUNT | REQUEST_EXPLAIN, read_source},
         {"source-kind", "s", REQUEST_MOUNT | REQUEST_EXPLAIN, read_source_kind},
         {"source-name", "s", REQUEST_MOUNT, read_source_name},
-        {"slots", "a{sh}", REQUEST_MOUNT, read_slots},
-        {"slot-kinds", "a{ss}", REQUEST_MOUNT, read_slot_kinds},
+        {"slots", "a{sh}", REQUEST_MOUNT | REQUEST_EXPLAIN, read_slots},
+        {"slot-kinds", "a{ss}", REQUEST_MOUNT | REQUEST_EXPLAIN, read_slot_kinds},
         {"mountpoint", "h", REQUEST_MOUNT, read_mountpoint},
         {"channel", "h", REQUEST_MOUNT, read_channel},
         {"mountpoint-name", "s", REQUEST_MOUNT, read_mountpoint_name},
@@ -271,7 +271,7 @@ static int bind_slot(const RequestSlot *slot, const PolicyTable *table, const Po
         return 0;
 }
 
-static int bind_slots(const MountRequest *request, RequestUse use, const PolicyTable *table, const PolicyType *type,
+static int bind_slots(const MountRequest *request, const PolicyTable *table, const PolicyType *type,
                       BrokerCreate *create, int *slot_fds, Outcome *outcome) {
         int r;
 
@@ -285,7 +285,7 @@ static int bind_slots(const MountRequest *request, RequestUse use, const PolicyT
         }
         for (uint32_t i = 0; i < type->slots.count; i++) {
                 const PolicySlot *slot = policy_slot(table, type, i);
-                if (slot->required && slot_fds[i] < 0 && (i == 0 || use == REQUEST_MOUNT)) {
+                if (slot->required && slot_fds[i] < 0) {
                         refusal_compose_own(outcome, table, REFUSAL_SLOT_MISSING, &type->place, "%s", slot->name);
                         return -EACCES;
                 }
@@ -363,7 +363,7 @@ int request_resolve(const MountRequest *request, RequestUse use, const PolicyTab
         fd_fill(slot_fds, ELEMENTSOF(slot_fds));
         if (use == REQUEST_MOUNT && (request->channel_fd >= 0) != (type->hand_over == POLICY_HAND_OVER_CALLER))
                 return invalid(outcome, "channel", "goes with a type of HandOver=caller, and only with such");
-        r = bind_slots(request, use, table, type, &create, slot_fds, outcome);
+        r = bind_slots(request, table, type, &create, slot_fds, outcome);
         if (r < 0)
                 return r;
         r = resolve_options(request, table, type, &create, outcome);

@@ -50,7 +50,7 @@ typedef enum RequestUse {
 /* Reads an a{sv} at the message's read position. Returns 0, or -EINVAL with *outcome filled in. */
 int request_parse(sd_bus_message *message, RequestUse use, MountRequest *ret, Outcome *outcome) _must_check_;
 
-/* Source, slots, options and names in terms of the type (EXPLAIN: slots but the source may be missing). fds gets what
+/* Source, slots, options and names in terms of the type. fds gets what
  * BROKER_CREATE carries after the caller's socket: mount point, slots in order, channel, owner (borrowed). Returns 0, -EACCES
  * (refused) or -EINVAL, with *outcome filled in. */
 int request_resolve(const MountRequest *request, RequestUse use, const PolicyTable *table, const PolicyType *type, BrokerCreate *ret_create,

@@ -77,11 +77,23 @@ size_t broker_request_size(uint32_t operation) {
 
 #define IS_STRING(array) (memchr(array, 0, sizeof(array)) != NULL)
 
-static bool create_is_valid(const BrokerCreate *create) {
+static bool slots_are_valid(const uint32_t slots[POLICY_SLOTS_MAX]) {
         for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
-                if (create->slots[i] >= _BROKER_SLOT_KIND_MAX)
+                if (slots[i] >= _BROKER_SLOT_KIND_MAX)
                         return false;
-        return !(create->flags & ~(uint32_t) _BROKER_CREATE_FLAGS_ALL) &&
+        return true;
+}
+
+static size_t count_slots(const uint32_t slots[POLICY_SLOTS_MAX]) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
+                n += slots[i] != BROKER_SLOT_EMPTY;
+        return n;
+}
+
+static bool create_is_valid(const BrokerCreate *create) {
+        return slots_are_valid(create->slots) && !(create->flags & ~(uint32_t) _BROKER_CREATE_FLAGS_ALL) &&
                !(create->options & ~(uint32_t) _POLICY_OPTION_ALL) &&
                IS_STRING(create->source_name) && IS_STRING(create->mountpoint_name) && IS_STRING(create->server_options);
 }
@@ -99,7 +111,7 @@ static bool mount_is_valid(const BrokerMount *mount) {
 }
 
 static bool explain_is_valid(const BrokerExplain *explain) {
-        return !(explain->options & ~(uint32_t) _POLICY_OPTION_ALL) && explain->slot < _BROKER_SLOT_KIND_MAX &&
+        return !(explain->options & ~(uint32_t) _POLICY_OPTION_ALL) && slots_are_valid(explain->slots) &&
                explain->as_other <= 1 && explain->n_groups <= ELEMENTSOF(explain->groups);
 }
 
@@ -162,16 +174,12 @@ int broker_request_validate(const BrokerRequest *request, size_t size) {
 }
 
 size_t broker_request_n_fds(const BrokerRequest *request) {
-        size_t n = 0;
-
         if (request->operation == BROKER_EXPLAIN)
-                return 1 + (request->explain.slot != BROKER_SLOT_EMPTY);
+                return 1 + count_slots(request->explain.slots);
         if (request->operation != BROKER_CREATE)
                 return 0;
-        for (size_t i = 0; i < POLICY_SLOTS_MAX; i++)
-                n += request->create.slots[i] != BROKER_SLOT_EMPTY;
-        return 1 + !(request->create.flags & BROKER_CREATE_DETACHED) + n + !!(request->create.flags & BROKER_CREATE_CHANNEL) +
-               !!(request->create.flags & BROKER_CREATE_OWNER);
+        return 1 + !(request->create.flags & BROKER_CREATE_DETACHED) + count_slots(request->create.slots) +
+               !!(request->create.flags & BROKER_CREATE_CHANNEL) + !!(request->create.flags & BROKER_CREATE_OWNER);
 }
 
 static bool record_is_valid(const BrokerRecord *record) {

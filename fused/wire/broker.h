@@ -17,7 +17,7 @@
 #include "policy/policy-table.h"
 #include "wire/channel.h"
 
-#define BROKER_MAGIC 0x42a80004U /* the low half is the version */
+#define BROKER_MAGIC 0x42a80005U /* the low half is the version */
 
 typedef enum BrokerOperation {
         BROKER_CREATE,    /* new mount: identity, policy, device, /dev/fuse. fds: caller, [mount point], [slot fds in order], [channel], [owner] */
@@ -36,7 +36,7 @@ typedef enum BrokerOperation {
         BROKER_ATTACH,    /* bind the program loaded last to the mount's connection. -EPERM: that is another; -EOPNOTSUPP: the kernel has no form
                            * of it; -EALREADY: one is bound */
         BROKER_PRESSURE,  /* send what tells that memory is short over that channel, as its answer. -EALREADY: once; -EOPNOTSUPP: nothing does */
-        BROKER_EXPLAIN,   /* the decision of CREATE without its effects. fds: caller, [source] */
+        BROKER_EXPLAIN,   /* the decision of CREATE without its effects. fds: caller, [slot fds in order] */
         _BROKER_OPERATION_MAX,
         _BROKER_OPERATION_INVALID = -EINVAL,
 } BrokerOperation;
@@ -131,7 +131,7 @@ typedef struct BrokerExplain {
         uint32_t policy_generation;
         uint32_t type_index;
         uint32_t options;
-        uint32_t slot;     /* BrokerSlotKind of the source; its fd, if any, is the second one */
+        uint32_t slots[POLICY_SLOTS_MAX]; /* as of BrokerCreate, after the caller */
         uint32_t as_other; /* bool: decide for the ids below and not for the caller */
         uint32_t uid;
         uint32_t gid;

@@ -71,4 +71,18 @@ expect_fusectl_as 3 $ALICE policy explain ext4 "$first"
 out_has 'source-kind'
 expect_fusectl_as 0 $ALICE policy explain ext4 "$T/image"
 expect_fusectl 3 policy explain nonsense "$T/image"
+
+say "explain looks at every slot, as mounting does"
+truncate -s 4M "$T/m0" "$T/m1"
+chown $ALICE:$ALICE "$T/m0" "$T/m1"
+expect_fusectl_as 0 $ALICE policy explain stripe "$T/m0" -o "slot.device1=$T/m1"
+expect_fusectl_as 3 $ALICE policy explain stripe "$T/m0"
+out_has 'slot-missing'
+expect_fusectl_as 3 $ALICE policy explain stripe "$T/m0" -o "slot.device1=$T/m1,slot.nonsense=$T/m1"
+out_has 'slot-unknown'
+expect_fusectl_as 3 $ALICE policy explain stripe "$T/m0" -o "slot.device1=$first"
+out_has 'source-kind'
+expect_fusectl 0 policy explain stripe "$T/m0" -o "slot.device1=$first"
+expect_fusectl_as 3 $ALICE policy explain stripe "$T/m0" -o "slot.device1=$T"
+out_has 'source-kind'
 assert_equal "$(fusectl --json list | json 'len(d)')" 0

@@ -555,6 +555,10 @@ static void test_explain(void **state) {
         assert_string_equal(w->server->calls,
                             "ExplainPolicy ext4 (source=file ro,source-kind=file,options=(noatime))\n");
         assert_has(w->out, "allowed: nosuid,nodev\n  by: ext4.conf:12\n");
+        char line[600];
+        snprintf(line, sizeof line, "policy explain ext4 @image -o noatime,slot.journal=%s,sync", w->image);
+        assert_int_equal(run(w, line), EXIT_DONE);
+        assert_has(w->server->calls, "slots=(journal=file ro),slot-kinds=(journal=file),options=(noatime,sync))");
         assert_has(w->out, "limits: mounts=none\n");
         w->server->refused = true;
         assert_int_equal(run(w, "policy explain ext4 none --user root"), EXIT_REFUSED);

@@ -393,6 +393,29 @@ static void test_explain(void **state) {
                 turn(w);
                 assert_true(answer_says(reply, i == 0, i ? "no-rule" : ""));
         }
+
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        m = new_call(w->bus, "ExplainPolicy"); /* all slots, in the order of the type */
+        assert_true(sd_bus_message_append(m, "sa{sv}", "svc", 3, "slots", "a{sh}", 1, "journal", fd, "source", "h", fd, "source-kind", "s",
+                                          "device") >= 0);
+        send_call(w->bus, m, &reply);
+        expect(w, BROKER_EXPLAIN);
+        assert_int_equal(w->broker.n_fds, 3);
+        assert_int_equal(w->broker.request.explain.slots[0], BROKER_SLOT_DEVICE);
+        assert_int_equal(w->broker.request.explain.slots[1], BROKER_SLOT_FILE);
+        assert_int_equal(w->broker.request.explain.slots[2], BROKER_SLOT_EMPTY);
+        answer = broker_reply_for(&w->broker, 0);
+        broker_send(&w->broker, &answer, NULL, 0);
+        turn(w);
+        assert_true(answer_says(reply, true, ""));
+        m = new_call(w->bus, "ExplainPolicy");
+        assert_true(sd_bus_message_append(m, "sa{sv}", "svc", 1, "slots", "a{sh}", 1, "journal", fd) >= 0);
+        assert_true(answer_says(ask(w, m), false, "slot-missing"));
+        m = new_call(w->bus, "ExplainPolicy");
+        assert_true(sd_bus_message_append(m, "sa{sv}", "svc", 2, "slots", "a{sh}", 1, "other", fd, "source", "h", fd) >= 0);
+        assert_true(answer_says(ask(w, m), false, "slot-unknown"));
+        fd_close(fd);
 }
 
 /* The client dies while its mount is being made. */
