@@ -14,7 +14,7 @@
 #include "base/macro.h"
 
 #define PACK_MAGIC "fusdpack"
-#define PACK_VERSION 1U
+#define PACK_VERSION 2U
 #define PACK_BLOCK 4096U
 #define PACK_DIGEST 8U /* bytes of a metadata block's digest */
 #define PACK_METADATA_MAX (1ULL << 30)
@@ -50,7 +50,7 @@ typedef struct PackInode { /* number i is row i - 1; 1 is the root */
         uint64_t xattrs;     /* strings: PackXattr after PackXattr */
         uint32_t xattrs_size;
         uint32_t parent;     /* of a directory */
-        uint8_t sha256[32];  /* regular: of its content */
+        uint8_t sha256[32];  /* regular: of its content without the holes */
 } PackInode;
 
 typedef struct PackExtent {

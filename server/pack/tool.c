@@ -163,15 +163,6 @@ static void bad(Verify *v, uint64_t number, const char *what) {
 
 DEFINE_CLEANUP(EVP_MD_CTX *, contextp, EVP_MD_CTX_free)
 
-static int digest_zeroes(Verify *v, EVP_MD_CTX *context, uint64_t size) {
-        memset(v->chunk, 0, MIN_OF((uint64_t) sizeof v->chunk, size));
-        for (uint64_t n; size > 0; size -= n) {
-                n = MIN_OF((uint64_t) sizeof v->chunk, size);
-                (void) EVP_DigestUpdate(context, v->chunk, n);
-        }
-        return 0;
-}
-
 static int digest_data(Verify *v, EVP_MD_CTX *context, uint64_t addr, uint64_t size) {
         while (size > 0) {
                 ssize_t n = RET_NERRNO(pread(v->fd, v->chunk, (size_t) MIN_OF((uint64_t) sizeof v->chunk, size), (off_t) addr));
@@ -197,13 +188,10 @@ static void verify_file(Verify *v, uint64_t number, const PackInode *inode) {
         for (uint64_t i = 0; i < inode->count; i++) {
                 if (pack_extent(&v->image, inode, i, &extent) < 0 || extent.offset < at)
                         return bad(v, number, "its extents are damaged");
-                (void) digest_zeroes(v, context, extent.offset - at);
-                uint64_t size = MIN_OF(extent.length, inode->size - extent.offset);
-                if (digest_data(v, context, extent.addr, size) < 0)
+                if (digest_data(v, context, extent.addr, MIN_OF(extent.length, inode->size - extent.offset)) < 0)
                         return bad(v, number, "its data cannot be read");
-                at = extent.offset + size;
+                at = extent.offset + extent.length;
         }
-        (void) digest_zeroes(v, context, inode->size - at);
         if (EVP_DigestFinal_ex(context, digest, NULL) != 1 || memcmp(digest, inode->sha256, sizeof digest) != 0)
                 bad(v, number, "its data is damaged");
 }

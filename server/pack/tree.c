@@ -30,6 +30,8 @@ typedef struct Walk {
         Tree *tree;
         void *links; /* owned tree of Link, tsearch(3) */
         char *chunk; /* owned, CHUNK */
+        EVP_MD_CTX *digest; /* owned: of the file that is written */
+        const char *why;    /* words for what has failed, NULL: the error's */
 } Walk;
 
 int rows_push(Rows *rows, const void *data, uint64_t n, uint64_t *ret_first) {
@@ -72,6 +74,11 @@ static int write_all(int fd, const char *data, size_t size, uint64_t at) {
         return 0;
 }
 
+static int changed(Walk *walk) {
+        walk->why = "it has changed while it was packed";
+        return -EBUSY;
+}
+
 /* One run of data: [from, to) of the file, from a multiple of the block. */
 static int copy_run(Walk *walk, int fd, uint64_t from, uint64_t to) {
         Tree *tree = walk->tree;
@@ -86,16 +93,20 @@ static int copy_run(Walk *walk, int fd, uint64_t from, uint64_t to) {
                 if (n == -EINTR)
                         continue;
                 if (n != (ssize_t) wanted) /* it has been cut meanwhile, or cannot be read */
-                        return n < 0 ? (int) n : -EBUSY;
+                        return n < 0 ? (int) n : changed(walk);
                 padded = ALIGN_TO(wanted, (size_t) PACK_BLOCK);
                 memset(walk->chunk + wanted, 0, padded - wanted);
                 r = write_all(tree->device_fd, walk->chunk, padded, extent.addr + (at - from));
                 if (r < 0)
                         return r;
+                if (EVP_DigestUpdate(walk->digest, walk->chunk, wanted) != 1)
+                        return -EIO;
                 at += wanted;
+                tree->data_bytes += wanted;
+                if (tree->progress)
+                        tree->progress(tree);
         }
         tree->next_addr += extent.length;
-        tree->data_bytes += to - from;
         return rows_push(&tree->extents, &extent, 1, NULL);
 }
 
@@ -120,26 +131,6 @@ static int copy_runs(Walk *walk, int fd, uint64_t size) {
                 at = ALIGN_TO(end, (uint64_t) PACK_BLOCK);
         }
         return 0;
-}
-
-DEFINE_CLEANUP(EVP_MD_CTX *, contextp, EVP_MD_CTX_free)
-
-static int digest_file(Walk *walk, int fd, uint64_t size, uint8_t *ret) {
-        _cleanup_(contextp) EVP_MD_CTX *context = EVP_MD_CTX_new();
-
-        if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
-                return -ENOMEM;
-        for (uint64_t at = 0; at < size;) {
-                ssize_t n = RET_NERRNO(pread(fd, walk->chunk, (size_t) MIN_OF((uint64_t) CHUNK, size - at), (off_t) at));
-                if (n == -EINTR)
-                        continue;
-                if (n <= 0)
-                        return n < 0 ? (int) n : -EBUSY;
-                if (EVP_DigestUpdate(context, walk->chunk, (size_t) n) != 1)
-                        return -EIO;
-                at += (uint64_t) n;
-        }
-        return EVP_DigestFinal_ex(context, ret, NULL) == 1 ? 0 : -EIO;
 }
 
 /* ---- what an inode has ---------------------------------------------------------------------------------------------- */
@@ -181,20 +172,41 @@ static PackInode inode_of(const struct stat *st) {
         };
 }
 
-static int pack_regular(Walk *walk, int parent_fd, const char *name, PackInode *inode) {
-        _cleanup_fd_ int fd = RET_NERRNO(openat(parent_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+/* What is written is what its digest is of. A file that is written to meanwhile would be packed as it never was. */
+static int copy_file(Walk *walk, int fd, const struct stat *found, PackInode *inode) {
+        struct stat before, after;
+        int r;
+
+        if (fstat(fd, &before) < 0)
+                return -errno;
+        if (!S_ISREG(before.st_mode) || before.st_dev != found->st_dev || before.st_ino != found->st_ino)
+                return changed(walk);
+        *inode = inode_of(&before);
+        inode->first = walk->tree->extents.count;
+        if (EVP_DigestInit_ex(walk->digest, EVP_sha256(), NULL) != 1)
+                return -EIO;
+        r = copy_runs(walk, fd, inode->size);
+        if (r < 0)
+                return r;
+        inode->count = walk->tree->extents.count - inode->first;
+        if (EVP_DigestFinal_ex(walk->digest, inode->sha256, NULL) != 1)
+                return -EIO;
+        if (fstat(fd, &after) < 0)
+                return -errno;
+        if (after.st_size != before.st_size || memcmp(&after.st_mtim, &before.st_mtim, sizeof before.st_mtim) != 0 ||
+            memcmp(&after.st_ctim, &before.st_ctim, sizeof before.st_ctim) != 0)
+                return changed(walk);
+        return 0;
+}
+
+static int pack_regular(Walk *walk, int parent_fd, const char *name, const struct stat *found, PackInode *inode) {
+        _cleanup_fd_ int fd = RET_NERRNO(openat(parent_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)); /* by now it may be a FIFO */
         int r;
 
         if (fd < 0)
                 return fd;
-        inode->first = walk->tree->extents.count;
-        r = copy_runs(walk, fd, inode->size);
-        if (r >= 0)
-                r = digest_file(walk, fd, inode->size, inode->sha256);
-        inode->count = walk->tree->extents.count - inode->first;
+        r = copy_file(walk, fd, found, inode);
         walk->tree->n_files++;
-        if (walk->tree->progress)
-                walk->tree->progress(walk->tree);
         return r < 0 ? r : pack_xattrs(walk, fd, inode);
 }
 
@@ -255,7 +267,7 @@ static int pack_name(Walk *walk, int parent_fd, const char *name, uint32_t paren
                 return r;
         *ret = (uint32_t) row + 1;
         if (S_ISREG(st.st_mode))
-                r = pack_regular(walk, parent_fd, name, &inode);
+                r = pack_regular(walk, parent_fd, name, &st, &inode);
         else if (S_ISLNK(st.st_mode))
                 r = pack_symlink(walk, parent_fd, name, &inode);
         else if (S_ISDIR(st.st_mode)) {
@@ -301,7 +313,7 @@ static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, 
                 if (r >= 0)
                         r = pack_name(walk, fd, name, number, depth, &entries[i].inode);
                 if (r < 0)
-                        (void) tool_complain(name, NULL, r);
+                        (void) tool_complain(name, walk->why, r);
         }
         free_list(list, n);
         inode.parent = parent;
@@ -329,11 +341,13 @@ int tree_pack(Tree *tree, int directory_fd) {
         if (fstat(directory_fd, &st) < 0)
                 return -errno;
         walk.chunk = malloc(CHUNK + PACK_BLOCK);
+        walk.digest = EVP_MD_CTX_new();
         inode = inode_of(&st);
-        r = walk.chunk ? rows_push(&tree->inodes, &inode, 1, NULL) : -ENOMEM;
+        r = walk.chunk && walk.digest ? rows_push(&tree->inodes, &inode, 1, NULL) : -ENOMEM;
         if (r >= 0)
                 r = pack_directory(&walk, directory_fd, 1, 1, 0);
         free(walk.chunk);
+        EVP_MD_CTX_free(walk.digest);
         tdestroy(walk.links, free);
         return r;
 }

@@ -18,7 +18,7 @@ typedef struct Tree {
         int device_fd;      /* borrowed */
         uint64_t device_size; /* bytes; UINT64_MAX: it grows */
         uint64_t n_files;
-        void (*progress)(const struct Tree *tree); /* after each file; may be NULL */
+        void (*progress)(const struct Tree *tree); /* after each piece of data; may be NULL */
 } Tree;
 
 int rows_push(Rows *rows, const void *data, uint64_t n, uint64_t *ret_first) _must_check_;

@@ -74,3 +74,30 @@ fusectl umount "$T/mnt"
 damage 100000 # data: the tool finds it
 ! "$STAGE/bin/fused-pack" verify "$T/bad" 2>"$T/err" || fail "verify finds no damaged data"
 grep -q 'its data is damaged' "$T/err"
+
+say "a file that changes while it is packed"
+mkdir "$T/busy"
+head -c 64M /dev/urandom >"$T/busy/changes"
+python3 - "$T/busy/changes" "$T/writing" <<'PY' & writer=$!
+import os, sys
+fd, i = os.open(sys.argv[1], os.O_RDWR), 0
+open(sys.argv[2], "w")
+while True:
+    i += 1
+    os.pwrite(fd, b"%08d" % i, i * 7919 * 4096 % (64 << 20))
+PY
+wait_for "the writer" 10 test -e "$T/writing"
+status=0; message=$("$STAGE/bin/fused-pack" "$T/busy" "$T/pack4" 2>&1) || status=$?
+kill $writer; wait $writer 2>/dev/null || true
+assert_equal $status 1 "exit status"
+assert_equal "$message" "fused-pack: changes: it has changed while it was packed"
+! "$STAGE/bin/fused-pack" verify "$T/pack4" 2>/dev/null || fail "what is not finished is a pack"
+"$STAGE/bin/fused-pack" "$T/busy" "$T/pack4" >/dev/null
+"$STAGE/bin/fused-pack" verify "$T/pack4" >/dev/null || fail "when it rests it cannot be packed"
+
+say "sparse files take the time of their data"
+mkdir "$T/sparse"
+truncate -s 8T "$T/sparse/hole"
+printf end | dd of="$T/sparse/hole" bs=1 seek=5000000000 conv=notrunc status=none
+timeout 20 "$STAGE/bin/fused-pack" "$T/sparse" "$T/pack5" >/dev/null || fail "a hole takes its time"
+timeout 20 "$STAGE/bin/fused-pack" verify "$T/pack5" >/dev/null || fail "verifying a hole takes its time"
