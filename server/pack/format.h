@@ -42,6 +42,7 @@ typedef struct PackSuper {
 typedef struct PackInode { /* number i is row i - 1; 1 is the root */
         uint32_t mode, n_links, uid, gid;
         uint64_t size;       /* bytes; of a symbolic link: of its target */
+        uint64_t stored;     /* regular: bytes of its extents together */
         int64_t mtime;       /* seconds */
         uint32_t mtime_nsec;
         uint32_t rdev;

@@ -180,7 +180,7 @@ static int digest_data(Verify *v, EVP_MD_CTX *context, uint64_t addr, uint64_t s
 static void verify_file(Verify *v, uint64_t number, const PackInode *inode) {
         _cleanup_(contextp) EVP_MD_CTX *context = EVP_MD_CTX_new();
         uint8_t digest[32];
-        uint64_t at = 0;
+        uint64_t at = 0, stored = 0;
         PackExtent extent;
 
         if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
@@ -191,7 +191,10 @@ static void verify_file(Verify *v, uint64_t number, const PackInode *inode) {
                 if (digest_data(v, context, extent.addr, MIN_OF(extent.length, inode->size - extent.offset)) < 0)
                         return bad(v, number, "its data cannot be read");
                 at = extent.offset + extent.length;
+                stored += extent.length;
         }
+        if (stored != inode->stored)
+                return bad(v, number, "its extents are not all it has");
         if (EVP_DigestFinal_ex(context, digest, NULL) != 1 || memcmp(digest, inode->sha256, sizeof digest) != 0)
                 bad(v, number, "its data is damaged");
 }

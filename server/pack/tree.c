@@ -174,6 +174,7 @@ static PackInode inode_of(const struct stat *st) {
 
 /* What is written is what its digest is of. A file that is written to meanwhile would be packed as it never was. */
 static int copy_file(Walk *walk, int fd, const struct stat *found, PackInode *inode) {
+        const uint64_t first_addr = walk->tree->next_addr;
         struct stat before, after;
         int r;
 
@@ -189,6 +190,7 @@ static int copy_file(Walk *walk, int fd, const struct stat *found, PackInode *in
         if (r < 0)
                 return r;
         inode->count = walk->tree->extents.count - inode->first;
+        inode->stored = walk->tree->next_addr - first_addr;
         if (EVP_DigestFinal_ex(walk->digest, inode->sha256, NULL) != 1)
                 return -EIO;
         if (fstat(fd, &after) < 0)

@@ -34,6 +34,19 @@ checksums "$T/mnt" | diff "$T/sums" - || fail "contents differ"
 assert_equal "$(python3 -c "import os,sys; print(os.getxattr(sys.argv[1], 'user.colour').decode(), os.listxattr(sys.argv[1]))" "$T/mnt/one")" "green ['user.colour']"
 cmp <(dd if="$T/mnt/big" bs=1M iflag=direct status=none) "$T/tree/big" || fail "direct reads differ"
 assert_equal "$(python3 -c "import os,sys; f=os.open(sys.argv[1], os.O_RDONLY); print(os.lseek(f, 0, os.SEEK_DATA) // 4096, os.lseek(f, 1999872, os.SEEK_HOLE) // 4096)" "$T/mnt/hole")" "488 489" "where its hole ends and begins"
+for f in hole big one; do
+        assert_equal "$(stat -c '%b' "$T/mnt/$f")" "$(python3 -c "import os, sys
+fd, at, n = os.open(sys.argv[1], os.O_RDONLY), 0, 0
+size = os.fstat(fd).st_size
+while at < size:
+    try: start = os.lseek(fd, at, os.SEEK_DATA)
+    except OSError: break
+    at = os.lseek(fd, start, os.SEEK_HOLE)
+    n += -(-at // 4096) * 4096 - start // 4096 * 4096
+print(n // 512)" "$T/tree/$f")" "blocks of $f"
+done
+cp --sparse=auto "$T/mnt/hole" "$T/copy"
+[ "$(stat -c %b "$T/copy")" -lt 100 ] || fail "cp writes the hole"
 ! touch "$T/mnt/new" 2>/dev/null || fail "it can be written"
 assert_equal "$(fusectl --json status "$id" | json "d['program']")" learned
 [ "$(fusectl --json status "$id" | json "d['mapping']['answered-by-program']")" -gt 100 ] || fail "the program was not asked"
