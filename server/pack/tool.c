@@ -152,6 +152,9 @@ typedef struct Verify {
         int fd;
         unsigned n_bad;
         uint64_t n_read; /* bytes */
+        struct {         /* what no inode has had yet: each record is one inode's, and each block */
+                uint64_t extents, entries, strings, data;
+        } left;
         char chunk[1 << 20];
 } Verify;
 
@@ -159,6 +162,16 @@ static void bad(Verify *v, uint64_t number, const char *what) {
         tool_progress_end();
         fprintf(stderr, "fused-pack: inode %llu: %s\n", (unsigned long long) number, what);
         v->n_bad++;
+}
+
+/* Whatever a pack says, verifying it takes no longer than what it has room for. */
+static bool take(Verify *v, uint64_t number, uint64_t n, uint64_t *left, const char *what) {
+        if (n > *left) {
+                bad(v, number, what);
+                return false;
+        }
+        *left -= n;
+        return true;
 }
 
 DEFINE_CLEANUP(EVP_MD_CTX *, contextp, EVP_MD_CTX_free)
@@ -185,9 +198,13 @@ static void verify_file(Verify *v, uint64_t number, const PackInode *inode) {
 
         if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
                 return bad(v, number, "out of memory");
+        if (!take(v, number, inode->count, &v->left.extents, "it has extents of other files"))
+                return;
         for (uint64_t i = 0; i < inode->count; i++) {
                 if (pack_extent(&v->image, inode, i, &extent) < 0 || extent.offset < at)
                         return bad(v, number, "its extents are damaged");
+                if (!take(v, number, extent.length, &v->left.data, "it has data of other files"))
+                        return;
                 if (digest_data(v, context, extent.addr, MIN_OF(extent.length, inode->size - extent.offset)) < 0)
                         return bad(v, number, "its data cannot be read");
                 at = extent.offset + extent.length;
@@ -206,10 +223,14 @@ static void verify_inode(Verify *v, uint64_t number) {
 
         if (pack_inode(&v->image, number, &inode) < 0)
                 return bad(v, number, "is damaged");
+        if (!take(v, number, inode.xattrs_size, &v->left.strings, "it has extended attributes of other files"))
+                return;
         if (pack_string(&v->image, inode.xattrs, inode.xattrs_size, &text) < 0)
                 bad(v, number, "its extended attributes are damaged");
         if (S_ISREG(inode.mode))
                 return verify_file(v, number, &inode);
+        if (S_ISDIR(inode.mode) && !take(v, number, inode.count, &v->left.entries, "it has entries of other directories"))
+                return;
         for (uint64_t i = 0; S_ISDIR(inode.mode) && i < inode.count; i++)
                 if (pack_entry(&v->image, &inode, i, &entry, &text) < 0)
                         return bad(v, number, "its entries are damaged");
@@ -235,6 +256,10 @@ static int verify(const char *device, bool json) {
                 fprintf(stderr, "fused-pack: %s: %s\n", device, why);
                 return r;
         }
+        v.left.extents = v.image.super.extents.count;
+        v.left.entries = v.image.super.entries.count;
+        v.left.strings = v.image.super.strings.count;
+        v.left.data = v.image.super.metadata_block * PACK_BLOCK;
         for (uint64_t number = 1; number <= v.image.super.inodes.count; number++)
                 verify_inode(&v, number);
         tool_progress_end();

@@ -114,3 +114,40 @@ truncate -s 8T "$T/sparse/hole"
 printf end | dd of="$T/sparse/hole" bs=1 seek=5000000000 conv=notrunc status=none
 timeout 20 "$STAGE/bin/fused-pack" "$T/sparse" "$T/pack5" >/dev/null || fail "a hole takes its time"
 timeout 20 "$STAGE/bin/fused-pack" verify "$T/pack5" >/dev/null || fail "verifying a hole takes its time"
+
+say "packs that are made to take for ever"
+craft() { # FILE EXTENTS LENGTH FILES: so many files of 2^61 bytes, all with the same extents, each of the same LENGTH blocks of 1000
+        python3 - "$@" <<'PY'
+import hashlib, struct, sys
+path, n_extents, length, n_files = sys.argv[1], *map(int, sys.argv[2:])
+sha256 = lambda data: hashlib.sha256(data).digest()
+inode = lambda mode, size, count, parent=0: struct.pack("<IIIIQQqIIQQQII32s", mode, 1, 0, 0, size, 0, 0, 0, 0, 0, count, 0, 0, parent, bytes(32))
+inodes = inode(0o40755, 0, 1, 1) + inode(0o100644, 1 << 61, n_extents) * n_files
+extents = b"".join(struct.pack("<QQQ", i * length * 4096, length * 4096, 4096) for i in range(n_extents))
+entries, strings = struct.pack("<QII", 0, 1, 2), b"f"
+tables, area = b"", b""
+for rows, size in ((inodes, 112), (extents, 24), (entries, 16), (strings, 1)):
+    tables += struct.pack("<QQ", len(area), len(rows) // size)
+    area += rows + bytes(-len(rows) % 8)
+area += bytes(-len(area) % 4096)
+n = len(area) // 4096
+digests = b"".join(sha256(area[i * 4096:][:4096])[:8] for i in range(n))
+blocks = (len(digests) + 4095) // 4096
+super_block = struct.pack("<8sIIQQQQ", b"fusdpack", 2, 4096, 1001 + n + blocks, 1001, n, 1001 + n) + tables + struct.pack("<Q", 0) + sha256(digests)
+with open(path, "wb") as f:
+    f.write(super_block + sha256(super_block))
+    f.seek(1001 * 4096)
+    f.write(area + digests + bytes(-len(digests) % 4096))
+PY
+}
+for parts in "0 0 1" "3 1000 1" "20000 1000 1" "20000 1 2000"; do
+        # shellcheck disable=SC2086
+        craft "$T/crafted" $parts
+        status=0; timeout 20 "$STAGE/bin/fused-pack" verify "$T/crafted" >"$T/out" 2>&1 || status=$?
+        assert_equal $status 1 "verifying $parts"
+        fusectl mount pack "$T/crafted" "$T/mnt" >/dev/null || fail "$parts: not mounted: $(cat "$T/out")"
+        assert_equal "$(stat -c %s "$T/mnt/f")" $((1 << 61))
+        head -c 100000 "$T/mnt/f" >/dev/null
+        fusectl umount "$T/mnt"
+done
+grep -q "of other files" "$T/out" || fail "$(head -n 3 "$T/out")"
