@@ -66,5 +66,5 @@ typedef struct PackEntry {
 } PackEntry;
 
 typedef struct PackXattr { /* then the name, then the value, without padding */
-        uint16_t name_size, value_size;
+        uint32_t name_size, value_size; /* the kernel's limit is 64 KiB for a value */
 } PackXattr;

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <openssl/evp.h>
 #include <search.h>
 #include <stdio.h>
@@ -18,7 +19,6 @@
 
 #define DEPTH_MAX 128
 #define CHUNK (1U << 20)
-#define XATTRS_MAX 65536
 
 typedef struct Link { /* a file with more names than one */
         dev_t device;
@@ -32,6 +32,7 @@ typedef struct Walk {
         char *chunk; /* owned, CHUNK */
         EVP_MD_CTX *digest; /* owned: of the file that is written */
         const char *why;    /* words for what has failed, NULL: the error's */
+        char words[4 * XATTR_NAME_MAX + 64]; /* for those that are not fixed */
 } Walk;
 
 int rows_push(Rows *rows, const void *data, uint64_t n, uint64_t *ret_first) {
@@ -135,28 +136,50 @@ static int copy_runs(Walk *walk, int fd, uint64_t size) {
 
 /* ---- what an inode has ---------------------------------------------------------------------------------------------- */
 
-/* Users' attributes; the rest belongs to the system that they were made on. */
+static int compare_texts(const void *a, const void *b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+static int pack_xattr(Walk *walk, int fd, const char *name) {
+        ssize_t size = RET_NERRNO(fgetxattr(fd, name, walk->chunk, CHUNK));
+        PackXattr x = {.name_size = (uint32_t) strlen(name), .value_size = (uint32_t) size};
+        int r;
+
+        if (size == -ENODATA) /* gone meanwhile */
+                return 0;
+        if (size < 0) {
+                char text[4 * XATTR_NAME_MAX + 1];
+                (void) snprintf(walk->words, sizeof walk->words, "its attribute %s: %s", tool_escape(name, text, sizeof text), strerror((int) -size));
+                walk->why = walk->words;
+                return (int) size;
+        }
+        r = rows_push(&walk->tree->strings, &x, sizeof x, NULL);
+        if (r >= 0)
+                r = rows_push(&walk->tree->strings, name, x.name_size, NULL);
+        return r < 0 ? r : rows_push(&walk->tree->strings, walk->chunk, x.value_size, NULL);
+}
+
+/* Users' attributes, in the order of their names; the rest belongs to the system that they were made on. */
 static int pack_xattrs(Walk *walk, int fd, PackInode *inode) {
-        char names[XATTRS_MAX], value[XATTRS_MAX];
-        ssize_t n = flistxattr(fd, names, sizeof names);
+        char names[XATTR_LIST_MAX];
+        const char *sorted[XATTR_LIST_MAX / sizeof "user."];
+        ssize_t n = RET_NERRNO(flistxattr(fd, names, sizeof names));
+        size_t n_sorted = 0;
+        int r = 0;
 
         inode->xattrs = walk->tree->strings.count;
-        for (const char *name = names; n > 0 && name < names + n; name += strlen(name) + 1) {
-                ssize_t size = strncmp(name, "user.", 5) == 0 ? fgetxattr(fd, name, value, UINT16_MAX) : -1;
-                PackXattr x = {.name_size = (uint16_t) strlen(name), .value_size = (uint16_t) size};
-                int r;
-                if (size < 0)
-                        continue;
-                r = rows_push(&walk->tree->strings, &x, sizeof x, NULL);
-                if (r >= 0)
-                        r = rows_push(&walk->tree->strings, name, x.name_size, NULL);
-                if (r >= 0)
-                        r = rows_push(&walk->tree->strings, value, x.value_size, NULL);
-                if (r < 0)
-                        return r;
+        if (n < 0 && n != -EOPNOTSUPP) {
+                walk->why = "its attributes cannot be listed";
+                return (int) n;
         }
+        for (const char *name = names; n > 0 && name < names + n; name += strlen(name) + 1)
+                if (strncmp(name, "user.", 5) == 0)
+                        sorted[n_sorted++] = name;
+        qsort(sorted, n_sorted, sizeof *sorted, compare_texts);
+        for (size_t i = 0; i < n_sorted && r >= 0; i++)
+                r = pack_xattr(walk, fd, sorted[i]);
         inode->xattrs_size = (uint32_t) (walk->tree->strings.count - inode->xattrs);
-        return 0;
+        return r;
 }
 
 static PackInode inode_of(const struct stat *st) {
