@@ -45,10 +45,11 @@ const char *tool_escape(const char *text, char *buffer, size_t size) {
 }
 
 int tool_complain(const char *what, const char *why, int r) {
-        char text[1024];
+        const size_t size = 4 * strlen(what) + 1;
+        _cleanup_free_ char *text = malloc(size);
 
         tool_progress_end();
-        fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, tool_escape(what, text, sizeof text), why ? why : strerror(-r));
+        fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, text ? tool_escape(what, text, size) : "?", why ? why : strerror(-r));
         return r;
 }
 

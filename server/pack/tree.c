@@ -28,6 +28,8 @@ typedef struct Link { /* a file with more names than one */
 
 typedef struct Walk {
         Tree *tree;
+        const char *names[DEPTH_MAX + 1]; /* borrowed: where the walk is */
+        bool told; /* what has failed */
         void *links; /* owned tree of Link, tsearch(3) */
         char *chunk; /* owned, CHUNK */
         EVP_MD_CTX *digest; /* owned: of the file that is written */
@@ -57,6 +59,19 @@ void tree_done(Tree *tree) {
 
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
                 free(all[i]->data);
+}
+
+/* Once, where it has failed: of the n names that lead there. */
+static void complain(Walk *walk, unsigned n, int r) {
+        _cleanup_free_ char *path = NULL;
+        size_t size = 0;
+        FILE *stream = walk->told ? NULL : open_memstream(&path, &size);
+
+        walk->told = true;
+        for (unsigned i = 0; stream && i < n; i++)
+                (void) fprintf(stream, "%s%s", i > 0 ? "/" : "", walk->names[i]);
+        if (stream && fclose(stream) == 0)
+                (void) tool_complain(n > 0 ? path : ".", walk->why, r);
 }
 
 /* ---- data ----------------------------------------------------------------------------------------------------------- */
@@ -325,8 +340,11 @@ static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, 
         PackInode inode = ((PackInode *) walk->tree->inodes.data)[number - 1];
         int n, r = 0;
 
-        if (depth > DEPTH_MAX)
+        if (depth > DEPTH_MAX) {
+                (void) snprintf(walk->words, sizeof walk->words, "it is more than %d directories deep", DEPTH_MAX);
+                walk->why = walk->words;
                 return -ELOOP;
+        }
         n = scandirat(fd, ".", &list, is_name, compare);
         if (n < 0)
                 return -errno;
@@ -334,11 +352,12 @@ static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, 
         for (int i = 0; i < n && r >= 0; i++) {
                 const char *name = list[i]->d_name;
                 entries[i].length = (uint32_t) strlen(name);
+                walk->names[depth] = name;
                 r = rows_push(&walk->tree->strings, name, entries[i].length, &entries[i].name);
                 if (r >= 0)
                         r = pack_name(walk, fd, name, number, depth, &entries[i].inode);
                 if (r < 0)
-                        (void) tool_complain(name, walk->why, r);
+                        complain(walk, depth + 1, r);
         }
         free_list(list, n);
         inode.parent = parent;
@@ -371,6 +390,8 @@ int tree_pack(Tree *tree, int directory_fd) {
         r = walk.chunk && walk.digest ? rows_push(&tree->inodes, &inode, 1, NULL) : -ENOMEM;
         if (r >= 0)
                 r = pack_directory(&walk, directory_fd, 1, 1, 0);
+        if (r < 0)
+                complain(&walk, 0, r);
         free(walk.chunk);
         EVP_MD_CTX_free(walk.digest);
         tdestroy(walk.links, free);

@@ -21,7 +21,7 @@ ssize_t __wrap_flistxattr(int fd, char *list, size_t size);
 ssize_t __wrap_fgetxattr(int fd, const char *name, void *value, size_t size);
 
 static char directory[64];
-static char said[8192]; /* on the error output */
+static char said[1 << 16]; /* on the error output */
 static struct {
         const char *list; /* names, each with a NUL; the last is empty */
         int list_error, value_error; /* errno */
@@ -157,9 +157,67 @@ static void test_xattr_errors(void **state) {
         }
 }
 
+/* ---- depth ---------------------------------------------------------------------------------------------------------- */
+
+/* So many directories in one another, with names that make a long path. */
+static void make_deep(unsigned n) {
+        int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char name[101];
+
+        memset(name, 'd', sizeof name - 1);
+        name[sizeof name - 1] = 0;
+        for (unsigned i = 0; i < n; i++) {
+                (void) mkdirat(fd, name, 0755);
+                int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                assert_true(next >= 0);
+                (void) close(fd);
+                fd = next;
+        }
+        (void) close(fd);
+}
+
+static void test_depth(void **state) {
+        static const char words[] = "d: it is more than 128 directories deep\n";
+        const char *path;
+        Tree tree;
+
+        make_deep(128);
+        assert_int_equal(pack(&tree), 0);
+        assert_int_equal(tree.inodes.count, 129);
+        tree_done(&tree);
+        make_deep(129);
+        assert_int_equal(pack(&tree), -ELOOP);
+        path = strstr(said, ": ") + 2;
+        assert_string_equal(said + strlen(said) - strlen(words), words);
+        assert_int_equal(strchr(path, ':') - path, 129 * 101 - 1); /* all of it, once */
+        assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
+        tree_done(&tree);
+}
+
+/* Of what is below, too, it is said once, and of the top. */
+static void test_places(void **state) {
+        Tree tree;
+        char path[128];
+
+        (void) snprintf(path, sizeof path, "%s/a", directory);
+        assert_int_equal(mkdir(path, 0755), 0);
+        make_file("a/file");
+        xattrs.list_error = EIO;
+        assert_int_equal(pack(&tree), -EIO);
+        assert_string_equal(strstr(said, ": "), ": a/file: its attributes cannot be listed\n");
+        tree_done(&tree);
+        (void) tear_down(NULL);
+        assert_int_equal(mkdir(directory, 0755), 0);
+        assert_int_equal(pack(&tree), -EIO);
+        assert_string_equal(strstr(said, ": "), ": .: its attributes cannot be listed\n");
+        tree_done(&tree);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        static const struct CMUnitTest tests[] = {TEST(test_xattr_order), TEST(test_xattr_sizes), TEST(test_xattr_errors)};
+        static const struct CMUnitTest tests[] = {
+                TEST(test_xattr_order), TEST(test_xattr_sizes), TEST(test_xattr_errors), TEST(test_depth), TEST(test_places),
+        };
 
         return cmocka_run_group_tests_name("pack-tree", tests, NULL, NULL);
 }
