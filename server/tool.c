@@ -4,9 +4,11 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -51,6 +53,15 @@ int tool_complain(const char *what, const char *why, int r) {
         tool_progress_end();
         fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, text ? tool_escape(what, text, size) : "?", why ? why : strerror(-r));
         return r;
+}
+
+int tool_lock(int fd, bool write, const char *name) {
+        struct flock whole = {.l_type = write ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+        struct stat st;
+
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fcntl(fd, F_OFD_SETLK, &whole) == 0 || (errno != EAGAIN && errno != EACCES))
+                return 0; /* where there are no locks there are none */
+        return tool_complain(name, "it is in use", -EBUSY);
 }
 
 void tool_json_name(json_object *object, const char *text) {

@@ -12,6 +12,10 @@
 /* "PROGRAM: WHAT: WHY" on the error output; why NULL: the error's text. Ends a line of progress. Returns r. */
 int tool_complain(const char *what, const char *why, int r);
 
+/* As the supervisor does with image files: one may write, or many may read. Until fd is closed. -EBUSY: it is in use, and that is said; what is not a
+ * regular file is not locked. */
+int tool_lock(int fd, bool write, const char *name) _must_check_;
+
 /* A line that is written over, on the error output if that is a terminal, at most once a second. */
 void tool_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void tool_progress_end(void);

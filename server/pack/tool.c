@@ -125,6 +125,9 @@ static int pack(const char *directory, const char *device, bool json) {
         to = RET_NERRNO(open(device, O_RDWR | O_CLOEXEC | (is_device ? O_EXCL : O_CREAT), 0644)); /* a device that is mounted is busy */
         if (to < 0)
                 return tool_complain(device, NULL, to);
+        r = tool_lock(to, /* write= */ true, device);
+        if (r < 0)
+                return r;
         r = size_of(to, /* grows= */ true, &tree.device_size);
         if (r >= 0 && !is_device)
                 r = RET_NERRNO(ftruncate(to, 0));
@@ -248,6 +251,9 @@ static int verify(const char *device, bool json) {
         if (fd < 0)
                 return tool_complain(device, NULL, fd);
         v.fd = fd;
+        r = tool_lock(fd, /* write= */ false, device);
+        if (r < 0)
+                return r;
         r = size_of(fd, /* grows= */ false, &size);
         if (r < 0)
                 return tool_complain(device, NULL, r);

@@ -26,7 +26,7 @@ static void members_done(Members *m) {
         fd_close_many(m->fds, m->n);
 }
 
-/* A device that somebody else has is busy. */
+/* What somebody else has is busy. */
 static int members_open(char *const *paths, int n, int flags, Members *ret) {
         if (n < 2 || n > (int) STRIPE_MEMBERS_MAX) {
                 fprintf(stderr, "fused-stripe: a volume has 2 to %u devices\n", STRIPE_MEMBERS_MAX);
@@ -42,6 +42,8 @@ static int members_open(char *const *paths, int n, int flags, Members *ret) {
                         return tool_complain(paths[i], NULL, fd);
                 ret->fds[ret->n] = fd;
                 ret->sizes[ret->n++] = (uint64_t) st.st_size;
+                if (tool_lock(fd, flags == O_RDWR, paths[i]) < 0)
+                        return -EBUSY;
                 if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &ret->sizes[i]) < 0)
                         return tool_complain(paths[i], NULL, -errno);
         }

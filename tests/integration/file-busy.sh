@@ -66,3 +66,33 @@ out_has '\[file-busy\]'
 kill $locker; wait $locker || true
 fusectl mount ext4 "$T/image" "$T/a" -o ro >/dev/null
 fusectl umount "$T/a"
+
+say "tools that write images and read them"
+busy() { # WORDS COMMAND...
+        local words=$1 out status=0
+        shift
+        out=$("$STAGE/bin/$1" "${@:2}" 2>&1) || status=$?
+        assert_equal "$status $out" "1 $words" "$*"
+}
+"$STAGE/bin/fused-pack" "$T/tree" "$T/pack" >/dev/null
+fusectl mount pack "$T/pack" "$T/a" >/dev/null
+busy "fused-pack: $T/pack: it is in use" fused-pack "$T/tree" "$T/pack"
+"$STAGE/bin/fused-pack" verify "$T/pack" >/dev/null || fail "what is only read cannot be verified"
+assert_equal "$(cat "$T/a/file")" content
+fusectl umount "$T/a"
+"$STAGE/bin/fused-pack" "$T/tree" "$T/pack" >/dev/null
+truncate -s 8M "$T/m0" "$T/m1" "$T/m2"
+"$STAGE/bin/fused-stripe" create "$T/m0" "$T/m1"
+fusectl mount stripe "$T/m0" "$T/a" -o "slot.device1=$T/m1" >/dev/null
+busy "fused-stripe: $T/m0: it is in use" fused-stripe create "$T/m0" "$T/m1"
+busy "fused-stripe: $T/m1: it is in use" fused-stripe create "$T/m2" "$T/m1"
+busy "fused-stripe: $T/m0: it is in use" fused-stripe add name "$T/m0" "$T/m1"
+busy "fused-stripe: $T/m0: it is in use" fused-stripe list "$T/m0" "$T/m1"
+echo content >"$T/a/file"
+fusectl umount "$T/a"
+fusectl mount stripe "$T/m0" "$T/a" -o "ro,slot.device1=$T/m1" >/dev/null
+"$STAGE/bin/fused-stripe" check "$T/m0" "$T/m1" >/dev/null || fail "what is only read cannot be checked"
+busy "fused-stripe: $T/m0: it is in use" fused-stripe fill "$T/tree" "$T/m0" "$T/m1"
+assert_equal "$(cat "$T/a/file")" content
+fusectl umount "$T/a"
+"$STAGE/bin/fused-stripe" create "$T/m0" "$T/m1"
