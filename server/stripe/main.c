@@ -76,11 +76,13 @@ static int receive_devices(struct fuse_service *service, Devices *ret) {
 }
 
 static int open_volume(const Devices *devices) {
-        const char *why = "";
+        StripeWhy why = {.words = ""};
         int r = stripe_open(devices->fds, devices->sizes, devices->n, &server.volume, &why);
 
-        if (r < 0)
-                fprintf(stderr, "fused-stripe-server: %s\n", why);
+        if (r < 0 && why.member > 0) /* by the name of its slot */
+                fprintf(stderr, "fused-stripe-server: device%u: %s\n", why.member, why.words);
+        else if (r < 0)
+                fprintf(stderr, "fused-stripe-server: source: %s\n", why.words);
         for (uint32_t i = 0; i < STRIPE_FILES_MAX && r >= 0 && !devices->read_only; i++) /* rows for writes that have failed */
                 r = server_reserve(i, ALIGN_TO(server.volume.table.files[i].size, (uint64_t) STRIPE_BLOCK));
         return r;

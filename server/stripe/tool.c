@@ -19,6 +19,7 @@
 typedef struct Members {
         int fds[STRIPE_MEMBERS_MAX]; /* owned */
         uint64_t sizes[STRIPE_MEMBERS_MAX];
+        char *const *paths; /* borrowed */
         uint32_t n;
 } Members;
 
@@ -32,6 +33,7 @@ static int members_open(char *const *paths, int n, int flags, Members *ret) {
                 fprintf(stderr, "fused-stripe: a volume has 2 to %u devices\n", STRIPE_MEMBERS_MAX);
                 return -EINVAL;
         }
+        ret->paths = paths;
         for (int i = 0; i < n; i++) {
                 struct stat st;
                 int fd;
@@ -51,12 +53,10 @@ static int members_open(char *const *paths, int n, int flags, Members *ret) {
 }
 
 static int volume_open(const Members *m, StripeVolume *ret) {
-        const char *why;
+        StripeWhy why;
         int r = stripe_open(m->fds, m->sizes, m->n, ret, &why);
 
-        if (r < 0)
-                fprintf(stderr, "fused-stripe: %s\n", why);
-        return r;
+        return r < 0 ? tool_complain(m->paths[why.member], why.words, r) : 0;
 }
 
 static int parse_chunk(const char *text, uint32_t *ret) {

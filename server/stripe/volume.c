@@ -115,13 +115,13 @@ static bool table_is_whole(const StripeVolume *volume, const StripeTable *table)
                memcmp(table->uuid, volume->uuid, sizeof table->uuid) == 0;
 }
 
-static int load_table(StripeVolume *volume, const char **ret_why) {
+static int load_table(StripeVolume *volume, StripeWhy *ret_why) {
         _cleanup_free_ StripeTable *table = malloc(sizeof *table);
         bool found = false;
 
         if (!table)
                 return -ENOMEM;
-        *ret_why = "both copies of its table of files are damaged";
+        *ret_why = (StripeWhy){.words = "both copies of its table of files are damaged"};
         for (uint32_t copy = 0; copy < 2; copy++) {
                 uint64_t at = (1 + copy * STRIPE_TABLE_BLOCKS) * (uint64_t) STRIPE_BLOCK;
                 int r = stripe_move_bytes(volume->fds[0], /* write= */ false, table, sizeof *table, at);
@@ -136,21 +136,21 @@ static int load_table(StripeVolume *volume, const char **ret_why) {
         return found ? 0 : -EUCLEAN;
 }
 
-int stripe_open(const int *fds, const uint64_t *sizes, uint32_t n, StripeVolume *ret, const char **ret_why) {
+int stripe_open(const int *fds, const uint64_t *sizes, uint32_t n, StripeVolume *ret, StripeWhy *ret_why) {
         StripeMember members[STRIPE_MEMBERS_MAX];
         int r;
 
         if (n < 2 || n > STRIPE_MEMBERS_MAX) {
-                *ret_why = "a striped volume has 2 to 8 members";
+                *ret_why = (StripeWhy){.words = "a striped volume has 2 to 8 members"};
                 return -EINVAL;
         }
         for (uint32_t i = 0; i < n; i++) {
-                *ret_why = "it cannot be read";
+                *ret_why = (StripeWhy){.words = "it cannot be read", .member = i};
                 r = stripe_move_bytes(fds[i], /* write= */ false, &members[i], sizeof members[i], 0);
                 if (r < 0)
                         return r;
-                *ret_why = check_member(&members[i], &members[0], i, n, sizes[i]);
-                if (*ret_why)
+                ret_why->words = check_member(&members[i], &members[0], i, n, sizes[i]);
+                if (ret_why->words)
                         return -EUCLEAN;
         }
         *ret = (StripeVolume){.n = n, .shift = members[0].shift, .n_rows = members[0].n_rows};

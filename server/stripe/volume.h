@@ -82,8 +82,13 @@ typedef struct StripeVolume {
         StripeTable table;
 } StripeVolume;
 
-/* Members in any order are refused: fds[i] has to be member i. -EUCLEAN: *ret_why says what is wrong with which. No file is marked as removed. */
-int stripe_open(const int *fds, const uint64_t *sizes, uint32_t n, StripeVolume *ret, const char **ret_why) _must_check_;
+typedef struct StripeWhy {
+        const char *words; /* static */
+        uint32_t member;   /* of which they are true */
+} StripeWhy;
+
+/* Members in any order are refused: fds[i] has to be member i. On failure *ret_why says why. No file is marked as removed. */
+int stripe_open(const int *fds, const uint64_t *sizes, uint32_t n, StripeVolume *ret, StripeWhy *ret_why) _must_check_;
 /* Makes a new, empty one. */
 int stripe_create(const int *fds, const uint64_t *sizes, uint32_t n, uint32_t shift, const uint8_t uuid[16]) _must_check_;
 /* The table to the media. */

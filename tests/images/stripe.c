@@ -22,7 +22,7 @@ static StripeTable made; /* as it was */
 
 void image_make(Image *ret) {
         static const uint8_t uuid[16] = "fused, a stripe";
-        const char *why;
+        StripeWhy why;
         char name[16];
 
         ret->n = 2;
@@ -115,7 +115,7 @@ static void look_at(const Image *image, const StripeFile *file) {
 }
 
 int image_walk(const Image *image, unsigned seed, Seen *seen) {
-        const char *why;
+        StripeWhy why;
         int r;
 
         r = stripe_open(image->fds, image->sizes, 2, &volume, &why);

@@ -77,23 +77,25 @@ PY
 fusectl umount "$T/mnt"
 
 say "members that are wrong are named"
-refused() { # WORDS DEVICES...
-        local words=$1 out
-        out=$(fusectl mount stripe "$2" "$T/mnt" -o "slot.device1=$3${4:+,slot.device2=$4}" 2>&1) && fail "mounted: $words"
-        grep -q "$words" <<<"$out" || fail "not '$words': $out"
+refused() { # WORDS NUMBER DEVICES...: which of them
+        local words=$1 slot=device$2 which=$(($2 + 3)) out
+        out=$(fusectl mount stripe "$3" "$T/mnt" -o "slot.device1=$4${5:+,slot.device2=$5}" 2>&1) && fail "mounted: $words"
+        grep -q "${slot/device0/source}: .*$words" <<<"$out" || fail "not '$words': $out"
+        out=$(stripe check "${@:3}" 2>&1) && fail "sound: $words"
+        grep -q "^fused-stripe: ${!which}: .*$words" <<<"$out" || fail "not '$words': $out"
 }
-refused "another number of members" "$T/m0" "$T/m1"
-refused "another member than its place" "$T/m1" "$T/m0" "$T/m2"
+refused "another number of members" 0 "$T/m0" "$T/m1"
+refused "another member than its place" 0 "$T/m1" "$T/m0" "$T/m2"
 truncate -s 24M "$T/other0" "$T/other1" "$T/other2"
 stripe create --chunk 16K "$T/other0" "$T/other1" "$T/other2"
-refused "member of another volume" "$T/m0" "$T/other1" "$T/m2"
-refused "no member" "$T/m0" "$T/twin/first" "$T/m2"
+refused "member of another volume" 1 "$T/m0" "$T/other1" "$T/m2"
+refused "no member" 1 "$T/m0" "$T/twin/first" "$T/m2"
 cp "$T/m1" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=40 conv=notrunc status=none
-refused "its header is damaged" "$T/m0" "$T/bad" "$T/m2"
+refused "its header is damaged" 1 "$T/m0" "$T/bad" "$T/m2"
 cp "$T/m1" "$T/bad" && truncate -s 1M "$T/bad"
-refused "smaller than the volume" "$T/m0" "$T/bad" "$T/m2"
+refused "smaller than the volume" 1 "$T/m0" "$T/bad" "$T/m2"
 cp "$T/m0" "$T/bad" && for at in 5000 $((41 * 4096 + 900)); do printf '\377' | dd of="$T/bad" bs=1 seek=$at conv=notrunc status=none; done
-refused "both copies of its table" "$T/bad" "$T/m1" "$T/m2"
+refused "both copies of its table" 0 "$T/bad" "$T/m1" "$T/m2"
 cp "$T/m0" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=5000 conv=notrunc status=none # one copy: the other is the one, or is taken
 fusectl mount stripe "$T/bad" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null || fail "one damaged copy is too much"
 fusectl umount "$T/mnt"

@@ -118,7 +118,7 @@ static void check(uint64_t from, uint64_t to, char letter) {
 }
 
 static void open_again(void) {
-        const char *why;
+        StripeWhy why;
 
         assert_int_equal(stripe_open(fds, sizes, 2, &server.volume, &why), 0);
         server.n_handed = 0;

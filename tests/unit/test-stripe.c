@@ -26,7 +26,7 @@ static uint64_t random_below(uint64_t limit) {
 
 static void make(uint32_t n, uint64_t n_rows) {
         static const uint8_t uuid[16] = "a volume of test";
-        const char *why;
+        StripeWhy why;
 
         for (uint32_t i = 0; i < n; i++) {
                 sizes[i] = (1 + 2 * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK + (n_rows << SHIFT);
@@ -45,7 +45,7 @@ static void unmake(void) {
 
 /* What is written is what is read, and is sound. */
 static void save(void) {
-        const char *why;
+        StripeWhy why;
 
         assert_int_equal(stripe_save(&volume), 0);
         assert_int_equal(stripe_open(fds, sizes, volume.n, &again, &why), 0);
@@ -309,7 +309,7 @@ static void test_gaps_full(void **state) {
 
 /* A place that is used again is another file's by its generation, also after the volume has been opened anew. */
 static void test_generations(void **state) {
-        const char *why;
+        StripeWhy why;
 
         make(2, 10);
         for (unsigned k = 1; k < 5; k++) {
@@ -324,7 +324,7 @@ static void test_generations(void **state) {
 
 /* A file that was removed while it was open is in nobody's way, and goes when the volume is opened anew. */
 static void test_removed(void **state) {
-        const char *why;
+        StripeWhy why;
 
         make(2, 10);
         assert_int_equal(resize(add(0), 6, false), 0);
