@@ -83,6 +83,7 @@ static int open_volume(const Devices *devices) {
                 fprintf(stderr, "fused-stripe-server: device%u: %s\n", why.member, why.words);
         else if (r < 0)
                 fprintf(stderr, "fused-stripe-server: source: %s\n", why.words);
+        server.dirty = r >= 0 && server.volume.n_damaged > 0 && !devices->read_only;
         for (uint32_t i = 0; i < STRIPE_FILES_MAX && r >= 0 && !devices->read_only; i++) /* rows for writes that have failed */
                 r = server_reserve(i, ALIGN_TO(server.volume.table.files[i].size, (uint64_t) STRIPE_BLOCK));
         return r;

@@ -18,6 +18,7 @@
 
 typedef struct Members {
         int fds[STRIPE_MEMBERS_MAX]; /* owned */
+        struct stat stats[STRIPE_MEMBERS_MAX];
         uint64_t sizes[STRIPE_MEMBERS_MAX];
         char *const *paths; /* borrowed */
         uint32_t n;
@@ -25,6 +26,13 @@ typedef struct Members {
 
 static void members_done(Members *m) {
         fd_close_many(m->fds, m->n);
+}
+
+/* Two names of the same file, or two nodes of the same device. */
+static bool is_same(const struct stat *a, const struct stat *b) {
+        if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
+                return a->st_rdev == b->st_rdev;
+        return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
 /* What somebody else has is busy. */
@@ -35,18 +43,21 @@ static int members_open(char *const *paths, int n, int flags, Members *ret) {
         }
         ret->paths = paths;
         for (int i = 0; i < n; i++) {
-                struct stat st;
+                struct stat *st = &ret->stats[i];
                 int fd;
-                if (stat(paths[i], &st) < 0)
+                if (stat(paths[i], st) < 0)
                         return tool_complain(paths[i], NULL, -errno);
-                fd = RET_NERRNO(open(paths[i], flags | O_CLOEXEC | (S_ISBLK(st.st_mode) ? O_EXCL : 0)));
+                for (int k = 0; k < i; k++)
+                        if (is_same(st, &ret->stats[k]))
+                                return tool_complain(paths[i], "it is given twice", -EINVAL);
+                fd = RET_NERRNO(open(paths[i], flags | O_CLOEXEC | (S_ISBLK(st->st_mode) ? O_EXCL : 0)));
                 if (fd < 0)
                         return tool_complain(paths[i], NULL, fd);
                 ret->fds[ret->n] = fd;
-                ret->sizes[ret->n++] = (uint64_t) st.st_size;
+                ret->sizes[ret->n++] = (uint64_t) st->st_size;
                 if (tool_lock(fd, flags == O_RDWR, paths[i]) < 0)
                         return -EBUSY;
-                if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &ret->sizes[i]) < 0)
+                if (S_ISBLK(st->st_mode) && ioctl(fd, BLKGETSIZE64, &ret->sizes[i]) < 0)
                         return tool_complain(paths[i], NULL, -errno);
         }
         return 0;
@@ -60,12 +71,12 @@ static int volume_open(const Members *m, StripeVolume *ret) {
 }
 
 static int parse_chunk(const char *text, uint32_t *ret) {
-        char *end;
-        unsigned long long size = strtoull(text, &end, 10);
+        const char *unit = text + strspn(text, "0123456789");
+        const unsigned up = strcmp(unit, "M") == 0 ? 20 : strcmp(unit, "K") == 0 ? 10 : 0;
+        unsigned long long size = strtoull(text, NULL, 10);
 
-        size <<= *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
-        for (uint32_t shift = STRIPE_SHIFT_MIN; shift <= STRIPE_SHIFT_MAX; shift++)
-                if (size == 1ULL << shift) {
+        for (uint32_t shift = STRIPE_SHIFT_MIN; shift <= STRIPE_SHIFT_MAX && unit > text && (up > 0 || !*unit); shift++)
+                if (size << up >> up == size && size << up == 1ULL << shift) {
                         *ret = shift;
                         return 0;
                 }
@@ -174,6 +185,7 @@ static void print_json(const StripeVolume *volume, uint64_t used) {
         json_object_object_add(object, "first-row-offset", json_object_new_uint64(stripe_row_addr(volume, 0)));
         json_object_object_add(object, "rows", json_object_new_uint64(volume->n_rows));
         json_object_object_add(object, "rows-used", json_object_new_uint64(used));
+        json_object_object_add(object, "damaged-copies", json_object_new_uint64(volume->n_damaged));
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
                 if (volume->table.files[i].name[0])
                         (void) json_object_array_add(files, file_to_json(volume, &volume->table.files[i]));
@@ -200,7 +212,7 @@ static void print_table(const StripeVolume *volume, uint64_t used) {
                (unsigned long long) volume->n_rows);
 }
 
-static int list(char **words, int n, const Options *options) {
+static int show(char **words, int n, const Options *options, bool check) {
         _cleanup_(members_done) Members m = {0};
         static StripeVolume volume;
         uint64_t used = 0;
@@ -214,7 +226,17 @@ static int list(char **words, int n, const Options *options) {
         for (uint32_t i = 0; i < STRIPE_FILES_MAX; i++)
                 used += volume.table.files[i].n_rows;
         (options->json ? print_json : print_table)(&volume, used);
-        return 0;
+        if (!check || volume.n_damaged == 0)
+                return 0;
+        return tool_complain(words[0], "one copy of its table of files is damaged; this is the other", -EUCLEAN);
+}
+
+static int list(char **words, int n, const Options *options) {
+        return show(words, n, options, /* check= */ false);
+}
+
+static int check(char **words, int n, const Options *options) {
+        return show(words, n, options, /* check= */ true);
 }
 
 static int usage(void) {
@@ -230,7 +252,7 @@ int main(int argc, char **argv) {
                 int (*run)(char **words, int n, const Options *options);
         } commands[] = {
                 {"create", "--chunk", 0, create}, {"add", NULL, 1, add}, {"fill", "--json", 1, fill},
-                {"list", "--json", 0, list}, {"check", "--json", 0, list},
+                {"list", "--json", 0, list}, {"check", "--json", 0, check},
         };
         Options options = {.shift = 16};
 

@@ -127,8 +127,10 @@ static int load_table(StripeVolume *volume, StripeWhy *ret_why) {
                 int r = stripe_move_bytes(volume->fds[0], /* write= */ false, table, sizeof *table, at);
                 if (r < 0 && r != -EIO)
                         return r;
-                if (r < 0 || !table_is_whole(volume, table) || !table_is_sound(volume, table))
+                if (r < 0 || !table_is_whole(volume, table) || !table_is_sound(volume, table)) {
+                        volume->n_damaged++;
                         continue;
+                }
                 if (!found || table->sequence > volume->table.sequence)
                         volume->table = *table;
                 found = true;

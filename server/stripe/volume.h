@@ -78,6 +78,7 @@ typedef struct StripeVolume {
         int fds[STRIPE_MEMBERS_MAX]; /* borrowed */
         uint32_t n, shift;
         uint64_t n_rows;
+        uint32_t n_damaged; /* copies of the table, when it was opened; the next save writes both */
         uint8_t uuid[16];
         StripeTable table;
 } StripeVolume;

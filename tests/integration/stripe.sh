@@ -16,6 +16,21 @@ printf x >"$T/x"
 stripe create "$T/x0" "$T/x1" 2>/dev/null && fail "devices that are not there"
 for i in 0 1; do truncate -s 8M "$T/x$i"; done
 stripe create "$T/x0" "$T/x1"
+say "what cannot be a volume"
+ln "$T/x0" "$T/x2"
+for twice in "$T/x0" "$T/x2"; do
+        message=$(stripe create "$T/x1" "$T/x0" "$twice" 2>&1) && fail "the same file twice"
+        assert_equal "$message" "fused-stripe: $twice: it is given twice"
+done
+for size in 4096xyz 64KB 64k K "" 4095 2K 128M 18014398509482048K -4K " 4K"; do
+        message=$(stripe create --chunk "$size" "$T/x0" "$T/x1" 2>&1) && fail "chunks of '$size'"
+        assert_equal "$message" "fused-stripe: a chunk is a power of two from 4K to 64M"
+done
+for size in 4096 4K 64M; do
+        truncate -s 130M "$T/y0" "$T/y1"
+        stripe create --chunk $size "$T/y0" "$T/y1" || fail "no chunks of $size"
+done
+rm "$T/y0" "$T/y1"
 odd=$'a\xff\e[2J'
 stripe add "$odd" "$T/x0" "$T/x1" <"$T/x"
 stripe list "$T/x0" "$T/x1" | grep -q '  a\\xff\\x1b\[2J$' || fail "$(stripe list "$T/x0" "$T/x1" | od -c)"
@@ -96,9 +111,15 @@ cp "$T/m1" "$T/bad" && truncate -s 1M "$T/bad"
 refused "smaller than the volume" 1 "$T/m0" "$T/bad" "$T/m2"
 cp "$T/m0" "$T/bad" && for at in 5000 $((41 * 4096 + 900)); do printf '\377' | dd of="$T/bad" bs=1 seek=$at conv=notrunc status=none; done
 refused "both copies of its table" 0 "$T/bad" "$T/m1" "$T/m2"
-cp "$T/m0" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=5000 conv=notrunc status=none # one copy: the other is the one, or is taken
-fusectl mount stripe "$T/bad" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null || fail "one damaged copy is too much"
-fusectl umount "$T/mnt"
+for copy in 1 41; do
+        cp "$T/m0" "$T/bad" && printf '\377' | dd of="$T/bad" bs=1 seek=$((copy * 4096 + 900)) conv=notrunc status=none
+        message=$(stripe check "$T/bad" "$T/m1" "$T/m2" 2>&1 >/dev/null) && fail "nothing is wrong"
+        assert_equal "$message" "fused-stripe: $T/bad: one copy of its table of files is damaged; this is the other"
+        assert_equal "$(stripe list --json "$T/bad" "$T/m1" "$T/m2" | json "d['damaged-copies']")" 1
+        fusectl mount stripe "$T/bad" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null || fail "one damaged copy is too much"
+        fusectl umount "$T/mnt"
+        stripe check "$T/bad" "$T/m1" "$T/m2" >/dev/null || fail "a mount leaves it as it was"
+done
 
 say "a hole before what the kernel has only cached, read directly"
 fusectl mount stripe "$T/m0" "$T/mnt" -o "slot.device1=$T/m1,slot.device2=$T/m2" >/dev/null
