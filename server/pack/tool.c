@@ -132,6 +132,11 @@ static int pack(const char *directory, const char *device, bool json) {
         if (r >= 0 && !is_device)
                 r = RET_NERRNO(ftruncate(to, 0));
         tree.device_fd = to;
+        if (fstat(to, &st) == 0 && S_ISREG(st.st_mode)) {
+                tree.is_file = true;
+                tree.device = st.st_dev;
+                tree.inode = st.st_ino;
+        }
         if (r >= 0)
                 r = write_at(to, nothing, sizeof nothing, 0); /* what was there before is no pack any more */
         if (r < 0)

@@ -19,6 +19,7 @@
 
 #define DEPTH_MAX 128
 #define CHUNK (1U << 20)
+#define LEFT_OUT 1
 
 typedef struct Link { /* a file with more names than one */
         dev_t device;
@@ -290,6 +291,7 @@ static int remember_link(Walk *walk, const struct stat *st, uint32_t number) {
         return -ENOMEM;
 }
 
+/* Its number. LEFT_OUT: it has none. */
 static int pack_name(Walk *walk, int parent_fd, const char *name, uint32_t parent, unsigned depth, uint32_t *ret) {
         PackInode inode;
         struct stat st;
@@ -298,6 +300,8 @@ static int pack_name(Walk *walk, int parent_fd, const char *name, uint32_t paren
 
         if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
+        if (walk->tree->is_file && st.st_dev == walk->tree->device && st.st_ino == walk->tree->inode)
+                return LEFT_OUT;
         *ret = S_ISDIR(st.st_mode) || st.st_nlink < 2 ? 0 : find_link(walk, &st);
         if (*ret != 0)
                 return 0;
@@ -337,6 +341,7 @@ static void free_list(struct dirent **list, int n) {
 static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, unsigned depth) {
         _cleanup_free_ PackEntry *entries = NULL;
         struct dirent **list = NULL;
+        uint64_t n_entries = 0;
         PackInode inode = ((PackInode *) walk->tree->inodes.data)[number - 1];
         int n, r = 0;
 
@@ -350,20 +355,23 @@ static int pack_directory(Walk *walk, int fd, uint32_t number, uint32_t parent, 
                 return -errno;
         entries = calloc((size_t) n + 1, sizeof *entries);
         for (int i = 0; i < n && r >= 0; i++) {
-                const char *name = list[i]->d_name;
-                entries[i].length = (uint32_t) strlen(name);
-                walk->names[depth] = name;
-                r = rows_push(&walk->tree->strings, name, entries[i].length, &entries[i].name);
+                PackEntry *entry = &entries[n_entries];
+                walk->names[depth] = list[i]->d_name;
+                entry->length = (uint32_t) strlen(list[i]->d_name);
+                r = pack_name(walk, fd, list[i]->d_name, number, depth, &entry->inode);
+                if (r == LEFT_OUT)
+                        continue;
                 if (r >= 0)
-                        r = pack_name(walk, fd, name, number, depth, &entries[i].inode);
+                        r = rows_push(&walk->tree->strings, list[i]->d_name, entry->length, &entry->name);
                 if (r < 0)
                         complain(walk, depth + 1, r);
+                n_entries++;
         }
         free_list(list, n);
         inode.parent = parent;
-        inode.count = (uint64_t) n;
+        inode.count = n_entries;
         if (r >= 0)
-                r = rows_push(&walk->tree->entries, entries, (uint64_t) n, &inode.first);
+                r = rows_push(&walk->tree->entries, entries, n_entries, &inode.first);
         if (r >= 0)
                 r = pack_xattrs(walk, fd, &inode);
         if (r >= 0)

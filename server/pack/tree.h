@@ -3,6 +3,8 @@
 
 /* The tree that is to be packed, as tables in memory: walked in the order of names, so that the same tree makes the same pack. */
 
+#include <sys/types.h>
+
 #include "pack/format.h"
 
 typedef struct Rows {
@@ -17,6 +19,9 @@ typedef struct Tree {
         uint64_t data_bytes;
         int device_fd;      /* borrowed */
         uint64_t device_size; /* bytes; UINT64_MAX: it grows */
+        bool is_file;         /* the pack itself, if it is in the tree, is left out: this is a regular file... */
+        dev_t device;
+        ino_t inode;          /* ...with these numbers */
         uint64_t n_files;
         void (*progress)(const struct Tree *tree); /* after each piece of data; may be NULL */
 } Tree;

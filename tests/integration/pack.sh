@@ -151,3 +151,14 @@ for parts in "0 0 1" "3 1000 1" "20000 1000 1" "20000 1 2000"; do
         fusectl umount "$T/mnt"
 done
 grep -q "of other files" "$T/out" || fail "$(head -n 3 "$T/out")"
+
+say "a pack that is made in the tree itself"
+mkdir "$T/self"
+echo content >"$T/self/file"
+for _ in 1 2; do
+        "$STAGE/bin/fused-pack" "$T/self" "$T/self/itself" >/dev/null
+        "$STAGE/bin/fused-pack" verify "$T/self/itself" >/dev/null || fail "it is damaged"
+        fusectl mount pack "$T/self/itself" "$T/mnt" >/dev/null
+        assert_equal "$(ls "$T/mnt") $(cat "$T/mnt/file")" "file content"
+        fusectl umount "$T/mnt"
+done
