@@ -17,7 +17,7 @@
 #define PACK_VERSION 2U
 #define PACK_BLOCK 4096U
 #define PACK_DIGEST 8U /* bytes of a metadata block's digest */
-#define PACK_METADATA_MAX (1ULL << 30)
+#define PACK_METADATA_MAX (768ULL << 20) /* the server has it in memory, and may have 1 GiB (policy/types/pack.conf.in) */
 #define PACK_NAME_MAX 255U
 
 typedef struct PackTable {

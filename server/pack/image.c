@@ -52,8 +52,10 @@ static const char *check_super(const PackSuper *super, uint64_t device_size) {
                 return "it is of another version";
         if (super->n_blocks > device_size / PACK_BLOCK)
                 return "the device is smaller than it";
+        if (super->metadata_blocks > PACK_METADATA_MAX / PACK_BLOCK)
+                return "it has more than 768 MiB of metadata";
         size = super->metadata_blocks * PACK_BLOCK;
-        if (super->metadata_blocks == 0 || super->metadata_blocks > PACK_METADATA_MAX / PACK_BLOCK || super->metadata_block >= super->n_blocks ||
+        if (super->metadata_blocks == 0 || super->metadata_block >= super->n_blocks ||
             super->metadata_blocks > super->n_blocks - super->metadata_block || super->digests_block >= super->n_blocks ||
             super->metadata_blocks * PACK_DIGEST > (super->n_blocks - super->digests_block) * PACK_BLOCK)
                 return "its metadata is outside of it";

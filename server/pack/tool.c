@@ -56,7 +56,7 @@ static PackTable place(const Rows *rows, uint64_t *at) {
         return table;
 }
 
-static int write_metadata(const Tree *tree, int fd, uint64_t device_size, PackSuper *super) {
+static int write_metadata(const Tree *tree, int fd, uint64_t device_size, PackSuper *super, const char **ret_why) {
         const struct {
                 const Rows *rows;
                 PackTable *table;
@@ -74,8 +74,10 @@ static int write_metadata(const Tree *tree, int fd, uint64_t device_size, PackSu
         super->metadata_blocks = n;
         super->digests_block = super->metadata_block + n;
         super->n_blocks = super->digests_block + digest_blocks;
-        if (n > PACK_METADATA_MAX / PACK_BLOCK)
+        if (n > PACK_METADATA_MAX / PACK_BLOCK) {
+                *ret_why = "it would have more than 768 MiB of metadata";
                 return -EFBIG;
+        }
         if (super->n_blocks > device_size / PACK_BLOCK)
                 return -ENOSPC;
         area = calloc(n, PACK_BLOCK);
@@ -95,13 +97,13 @@ static int write_metadata(const Tree *tree, int fd, uint64_t device_size, PackSu
 }
 
 /* The superblock comes last, when everything that it vouches for is on the media. */
-static int write_pack(Tree *tree, int fd, uint64_t device_size) {
+static int write_pack(Tree *tree, int fd, uint64_t device_size, const char **ret_why) {
         PackSuper super = {.version = PACK_VERSION, .block_size = PACK_BLOCK, .data_bytes = tree->data_bytes};
         uint8_t block[PACK_BLOCK] = {0};
         int r;
 
         memcpy(super.magic, PACK_MAGIC, sizeof super.magic);
-        r = write_metadata(tree, fd, device_size, &super);
+        r = write_metadata(tree, fd, device_size, &super, ret_why);
         if (r >= 0)
                 r = RET_NERRNO(fsync(fd));
         if (r < 0)
@@ -116,6 +118,7 @@ static int pack(const char *directory, const char *device, bool json) {
         static const uint8_t nothing[PACK_BLOCK];
         _cleanup_fd_ int from = RET_NERRNO(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)), to = -EBADF;
         _cleanup_(tree_done) Tree tree = {.progress = show_progress};
+        const char *why = NULL;
         struct stat st;
         int r;
 
@@ -145,9 +148,9 @@ static int pack(const char *directory, const char *device, bool json) {
         tool_progress_end();
         if (r < 0)
                 return r;
-        r = write_pack(&tree, to, tree.device_size);
+        r = write_pack(&tree, to, tree.device_size, &why);
         if (r < 0)
-                return tool_complain(device, NULL, r);
+                return tool_complain(device, why, r);
         printf(json ? "{\"files\": %llu, \"bytes\": %llu, \"extents\": %llu}\n" : "%llu files, %llu bytes of data, %llu extents\n",
                (unsigned long long) tree.n_files, (unsigned long long) tree.data_bytes, (unsigned long long) tree.extents.count);
         return 0;

@@ -162,3 +162,20 @@ for _ in 1 2; do
         assert_equal "$(ls "$T/mnt") $(cat "$T/mnt/file")" "file content"
         fusectl umount "$T/mnt"
 done
+
+say "more metadata than a server has memory for"
+grep -qx "Memory=1G" "$STAGE/lib/fused/types/pack.conf" || fail "the limit of metadata is made for 1G"
+python3 - "$T/much" <<'PY'
+import hashlib, struct, sys
+sha256 = lambda data: hashlib.sha256(data).digest()
+n = (768 << 20) // 4096 + 1
+super_block = struct.pack("<8sIIQQQQ8QQ", b"fusdpack", 2, 4096, n + 1000, 1, n, n + 1, 0, 1, 0, 0, 0, 0, 0, 0, 0) + bytes(32)
+with open(sys.argv[1], "wb") as f:
+    f.write(super_block + sha256(super_block))
+    f.truncate((n + 1000) * 4096)
+PY
+for command in "fused-pack verify $T/much" "fusectl --runtime-directory $T/run mount pack $T/much $T/mnt"; do
+        # shellcheck disable=SC2086
+        message=$("$STAGE/bin/"$command 2>&1) && fail "it was taken: $command"
+        grep -q "it has more than 768 MiB of metadata" <<<"$message" || fail "$message"
+done
