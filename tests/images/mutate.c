@@ -115,7 +115,7 @@ int main(void) {
         for (unsigned round = 0; round < (rounds ? (unsigned) atoi(rounds) : 1); round++)
                 for (size_t i = 0; i < n_areas; i++)
                         for (unsigned how = 0; how < N_DAMAGES; how++, seed++) {
-                                bool reseal = (seed / N_DAMAGES + round) % 2;
+                                bool reseal = (i + how + round) % 2; /* each block, in one round, and each damage, in two: both ways */
                                 image_restore(&image, copies);
                                 state = seed * 7919ULL + 1;
                                 if (pread(image.fds[areas[i].fd], block, BLOCK, (off_t) areas[i].from) != BLOCK)
