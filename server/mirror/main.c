@@ -10,7 +10,7 @@
 
 #include "base/sanitizer.h"
 #include "mirror/mirror.h"
-#include "fused-server.h"
+#include "service.h"
 #include "session/session.h"
 
 #define THREADS_MAX 8
@@ -51,13 +51,11 @@ static void on_init(void *userdata, struct fuse_conn_info *connection) {
 
 static int receive_files(struct fuse_service *service, const char *path, bool passthrough) {
         struct stat st;
-        int fd = -EBADF, r;
+        int fd, r;
 
-        r = fuse_service_request_file(service, path, O_RDONLY | O_DIRECTORY, 0, 0);
-        if (r >= 0)
-                r = fuse_service_receive_file(service, path, &fd);
-        if (r < 0 || fd < 0)
-                return r < 0 ? r : fd;
+        fd = service_open(service, path, O_RDONLY | O_DIRECTORY);
+        if (fd < 0)
+                return fd;
         mirror.root.fd = fd;
         if (fstat(fd, &st) < 0)
                 return -errno;
@@ -108,7 +106,8 @@ static int serve(struct fuse_session *session) {
         return r > 0 ? 0 : r; /* a signal is an orderly end */
 }
 
-static int run(struct fuse_service *service, struct fuse_args *args, Arguments *arguments) {
+static int run(struct fuse_service *service, struct fuse_args *args, void *userdata) {
+        Arguments *arguments = userdata;
         struct fuse_lowlevel_ops operations = {.init = on_init};
         struct fuse_cmdline_opts options = {0};
         const SessionHooks hooks = {.init = passthrough_init};
@@ -147,25 +146,11 @@ static int run(struct fuse_service *service, struct fuse_args *args, Arguments *
 }
 
 int main(int argc, char **argv) {
-        struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
         Arguments arguments = {.timeout = 1.0};
-        struct fuse_service *service;
-        int r;
+        int r = service_main("fused-mirror", argc, argv, run, &arguments);
 
-        r = fuse_service_accept(&service);
-        if (r < 0 || !fuse_service_accepted(service)) {
-                fprintf(stderr, "fused-mirror: %s\n", r < 0 ? strerror(-r) : "not started as a service; see fused(8)");
-                return 1;
-        }
-        r = run(service, &args, &arguments);
-        if (r < 0) {
-                fprintf(stderr, "fused-mirror: %s\n", strerror(-r));
-                (void) fuse_service_send_goodbye(service, 1);
-        }
-        fuse_service_destroy(&service);
-        fuse_opt_free_args(&args);
         free(arguments.source);
         free(arguments.owner);
         mirror.root.fd = fd_close(mirror.root.fd);
-        return fuse_service_exit(r);
+        return r;
 }

@@ -6,17 +6,16 @@
 #include "fused-map.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/sanitizer.h"
 #include "pack/image.h"
 #include "program/extents.h"
+#include "service.h"
 
 #define TIMEOUT 86400.0 /* nothing ever changes */
 #define PREPOPULATE_MAX 256 /* extents that go into the cache at open, where there is no program */
@@ -347,26 +346,14 @@ static int on_word(void *data, const char *word, int key, struct fuse_args *rest
         return own.source ? 0 : -1;
 }
 
-static int receive(struct fuse_service *service, int flags) {
-        int fd = -EBADF, r;
-
-        r = fuse_service_request_file(service, own.source, flags, 0, 0);
-        if (r >= 0)
-                r = fuse_service_receive_file(service, own.source, &fd);
-        return r < 0 ? r : fd;
-}
-
 static int open_image(int fd) {
         uint64_t size;
         const char *why;
-        struct stat st;
         int r;
 
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        size = (uint64_t) st.st_size;
-        if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &size) < 0)
-                return -errno;
+        r = service_size(fd, &size);
+        if (r < 0)
+                return r;
         r = pack_open(fd, size, &own.image, &why);
         if (r < 0) {
                 fprintf(stderr, "fused-pack-server: %s\n", why);
@@ -376,7 +363,7 @@ static int open_image(int fd) {
         return own.opens ? 0 : -ENOMEM;
 }
 
-static int run(struct fuse_service *service, struct fuse_args *args) {
+static int run(struct fuse_service *service, struct fuse_args *args, void *userdata) {
         static const struct fuse_lowlevel_ops operations = {
                 .lookup = on_lookup, .getattr = on_getattr, .readlink = on_readlink, .readdir = on_readdir, .readdirplus = on_readdirplus,
                 .statfs = on_statfs, .getxattr = on_getxattr, .listxattr = on_listxattr, .open = on_open, .release = on_release};
@@ -391,10 +378,10 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
                 return r;
         if (fuse_opt_parse(args, NULL, NULL, on_word) < 0 || fuse_service_parse_cmdline_opts(args, &options) < 0 || !own.source)
                 return -EINVAL;
-        fd = receive(service, O_RDONLY);
+        fd = service_open(service, own.source, O_RDONLY);
         if (fd < 0)
                 return fd;
-        direct_fd = receive(service, O_RDONLY | O_DIRECT);
+        direct_fd = service_open(service, own.source, O_RDONLY | O_DIRECT);
         r = open_image(fd);
         if (r >= 0)
                 r = fused_map_new(&own.map, service, args, &operations, sizeof operations, &map_operations, &config, NULL);
@@ -416,22 +403,8 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
 }
 
 int main(int argc, char **argv) {
-        struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
-        struct fuse_service *service;
-        int r;
+        int r = service_main("fused-pack-server", argc, argv, run, NULL);
 
-        r = fuse_service_accept(&service);
-        if (r < 0 || !fuse_service_accepted(service)) {
-                fprintf(stderr, "fused-pack-server: %s\n", r < 0 ? strerror(-r) : "not started as a service; see fused(8)");
-                return 1;
-        }
-        r = run(service, &args);
-        if (r < 0) {
-                fprintf(stderr, "fused-pack-server: %s\n", strerror(-r));
-                (void) fuse_service_send_goodbye(service, 1);
-        }
-        fuse_service_destroy(&service);
-        fuse_opt_free_args(&args);
         free(own.source);
-        return fuse_service_exit(r);
+        return r;
 }

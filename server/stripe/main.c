@@ -5,14 +5,13 @@
 #include "stripe/server.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/sanitizer.h"
+#include "service.h"
 
 static int on_word(void *data, const char *word, int key, struct fuse_args *rest) {
         bool *no_writeback = data;
@@ -27,15 +26,6 @@ static int on_word(void *data, const char *word, int key, struct fuse_args *rest
                 return 1;
         server.source = strdup(word);
         return server.source ? 0 : -1;
-}
-
-static int receive(struct fuse_service *service, const char *path, int flags) {
-        int fd = -EBADF, r;
-
-        r = fuse_service_request_file(service, path, flags, 0, FUSE_SERVICE_REQUEST_FILE_QUIET);
-        if (r >= 0)
-                r = fuse_service_receive_file(service, path, &fd);
-        return r < 0 ? r : fd;
 }
 
 typedef struct Devices {
@@ -54,23 +44,22 @@ static void devices_done(Devices *devices) {
 static int receive_devices(struct fuse_service *service, Devices *ret) {
         for (uint32_t i = 0; i < STRIPE_MEMBERS_MAX; i++) {
                 char path[32];
-                struct stat st;
-                int fd;
+                const char *name = i == 0 ? server.source : path;
+                int fd, r;
                 (void) snprintf(path, sizeof path, "/slots/device%u", i);
-                fd = receive(service, i == 0 ? server.source : path, O_RDWR);
+                fd = service_open(service, name, O_RDWR);
                 if (fd == -EROFS) {
                         ret->read_only = true;
-                        fd = receive(service, i == 0 ? server.source : path, O_RDONLY);
+                        fd = service_open(service, name, O_RDONLY);
                 }
                 if (fd < 0)
                         return i >= 2 ? 0 : fd;
                 ret->fds[i] = fd;
-                ret->direct_fds[i] = receive(service, i == 0 ? server.source : path, (ret->read_only ? O_RDONLY : O_RDWR) | O_DIRECT);
+                ret->direct_fds[i] = service_open(service, name, (ret->read_only ? O_RDONLY : O_RDWR) | O_DIRECT);
                 ret->n++;
-                if (fstat(fd, &st) < 0 || (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &ret->sizes[i]) < 0))
-                        return -errno;
-                if (!S_ISBLK(st.st_mode))
-                        ret->sizes[i] = (uint64_t) st.st_size;
+                r = service_size(fd, &ret->sizes[i]);
+                if (r < 0)
+                        return r;
         }
         return 0;
 }
@@ -89,7 +78,7 @@ static int open_volume(const Devices *devices) {
         return r;
 }
 
-static int run(struct fuse_service *service, struct fuse_args *args) {
+static int run(struct fuse_service *service, struct fuse_args *args, void *userdata) {
         struct fuse_lowlevel_ops operations = {0};
         struct fused_map_config config = {.block_size = STRIPE_BLOCK};
         _cleanup_(devices_done) Devices devices = {0};
@@ -124,22 +113,8 @@ static int run(struct fuse_service *service, struct fuse_args *args) {
 }
 
 int main(int argc, char **argv) {
-        struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
-        struct fuse_service *service;
-        int r;
+        int r = service_main("fused-stripe-server", argc, argv, run, NULL);
 
-        r = fuse_service_accept(&service);
-        if (r < 0 || !fuse_service_accepted(service)) {
-                fprintf(stderr, "fused-stripe-server: %s\n", r < 0 ? strerror(-r) : "not started as a service; see fused(8)");
-                return 1;
-        }
-        r = run(service, &args);
-        if (r < 0) {
-                fprintf(stderr, "fused-stripe-server: %s\n", strerror(-r));
-                (void) fuse_service_send_goodbye(service, 1);
-        }
-        fuse_service_destroy(&service);
-        fuse_opt_free_args(&args);
         free(server.source);
-        return fuse_service_exit(r);
+        return r;
 }
