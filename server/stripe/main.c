@@ -13,19 +13,26 @@
 #include "base/sanitizer.h"
 #include "service.h"
 
-static int on_word(void *data, const char *word, int key, struct fuse_args *rest) {
-        bool *no_writeback = data;
+typedef struct Arguments {
+        char *source; /* owned: the path that stands for the first device */
+        char *owner;  /* owned */
+        int no_writeback;
+} Arguments;
 
-        if (key == FUSE_OPT_KEY_OPT && sscanf(word, "owner=%u:%u", &server.uid, &server.gid) == 2)
-                return 0;
-        if (key == FUSE_OPT_KEY_OPT && strcmp(word, "no_writeback") == 0) {
-                *no_writeback = true;
-                return 0;
-        }
-        if (key != FUSE_OPT_KEY_NONOPT || server.source)
+static const struct fuse_opt option_rows[] = {
+        {"owner=%s", offsetof(Arguments, owner), 0},
+        {"no_writeback", offsetof(Arguments, no_writeback), 1},
+        FUSE_OPT_END,
+};
+
+/* The first word that is no option is the source, the second the mount point. */
+static int on_word(void *data, const char *word, int key, struct fuse_args *rest) {
+        Arguments *arguments = data;
+
+        if (key != FUSE_OPT_KEY_NONOPT || arguments->source)
                 return 1;
-        server.source = strdup(word);
-        return server.source ? 0 : -1;
+        arguments->source = strdup(word);
+        return arguments->source ? 0 : -1;
 }
 
 typedef struct Devices {
@@ -41,10 +48,10 @@ static void devices_done(Devices *devices) {
         devices->n = 0;
 }
 
-static int receive_devices(struct fuse_service *service, Devices *ret) {
+static int receive_devices(struct fuse_service *service, const char *source, Devices *ret) {
         for (uint32_t i = 0; i < STRIPE_MEMBERS_MAX; i++) {
                 char path[32];
-                const char *name = i == 0 ? server.source : path;
+                const char *name = i == 0 ? source : path;
                 int fd, r;
                 (void) snprintf(path, sizeof path, "/slots/device%u", i);
                 fd = service_open(service, name, O_RDWR);
@@ -80,6 +87,7 @@ static int open_volume(const Devices *devices) {
 
 static int run(struct fuse_service *service, struct fuse_args *args, void *userdata) {
         struct fuse_lowlevel_ops operations = {0};
+        Arguments *arguments = userdata;
         struct fused_map_config config = {.block_size = STRIPE_BLOCK};
         _cleanup_(devices_done) Devices devices = {0};
         struct fuse_cmdline_opts options = {0};
@@ -89,12 +97,15 @@ static int run(struct fuse_service *service, struct fuse_args *args, void *userd
         r = fuse_service_append_args(service, args);
         if (r < 0)
                 return r;
-        if (fuse_opt_parse(args, &config.no_writeback, NULL, on_word) < 0 || fuse_service_parse_cmdline_opts(args, &options) < 0 || !server.source)
+        if (fuse_opt_parse(args, arguments, option_rows, on_word) < 0 || fuse_service_parse_cmdline_opts(args, &options) < 0 || !arguments->source)
                 return -EINVAL;
-        r = receive_devices(service, &devices);
+        if (arguments->owner && sscanf(arguments->owner, "%u:%u", &server.uid, &server.gid) != 2)
+                return -EINVAL;
+        r = receive_devices(service, arguments->source, &devices);
         if (r >= 0)
                 r = open_volume(&devices);
         config.read_only = devices.read_only;
+        config.no_writeback = arguments->no_writeback;
         if (r >= 0)
                 r = fused_map_new(&server.map, service, args, &operations, sizeof operations, &server_map_operations, &config, NULL);
         for (uint32_t i = 0; i < devices.n && r >= 0; i++) {
@@ -113,8 +124,10 @@ static int run(struct fuse_service *service, struct fuse_args *args, void *userd
 }
 
 int main(int argc, char **argv) {
-        int r = service_main("fused-stripe-server", argc, argv, run, NULL);
+        Arguments arguments = {0};
+        int r = service_main("fused-stripe-server", argc, argv, run, &arguments);
 
-        free(server.source);
+        free(arguments.source);
+        free(arguments.owner);
         return r;
 }

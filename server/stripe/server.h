@@ -33,7 +33,6 @@ typedef struct StripeServer {
         bool dirty, changed[STRIPE_FILES_MAX]; /* since the table was stored: anything; of each file */
         FilesTable files;
         bool has_program;
-        char *source; /* owned */
         uint32_t uid, gid;
 } StripeServer;
 extern StripeServer server;

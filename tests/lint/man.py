@@ -7,6 +7,7 @@ import glob
 import re
 import sys
 
+SERVER_OPTION = r'^\s*\{"([a-z_]+)(?:=%\w+)?", offsetof'
 ROWS = [
     ("option of fused", "fused/broker/main.c", r'\{"([a-z-]+)", (?:no|required|optional)_argument', "man/fused.8.scd", "--{}", 5),
     ("option of fusectl", "client/fusectl*.c", r'\{"([a-z-]+)", (?:no|required|optional)_argument', "man/fusectl.1.scd", "--{}", 6),
@@ -21,7 +22,11 @@ ROWS = [
     ("key of a type", "policy/load-keys.c", r'[({]"(?:Type|Slot|Sandbox|Deadlines|Allow)", "(\w+)"', "man/fused-types.5.scd", "*{}", 18),
     ("limit of a type", "policy/load-keys.c", r'\("Limits", "(\w+)", \w+, IN_TYPE', "man/fused-types.5.scd", "*{}", 5),
     ("key of fused.conf", "policy/load-keys.c", r'[({]"(?:Supervisor|User)", "(\w+)"', "man/fused.conf.5.scd", "*{}", 6),
+    ("key of a program", "policy/load-keys.c", r'[({]"Program", "(\w+)"', "man/fused.conf.5.scd", "*{}=*", 4),
     ("environment", "fused/[blmw]*/**/*.c", r'getenv\("(\w+)"\)', "man/fused.8.scd", "*{}*", 2),
+    ("option of fused-mirror", "server/mirror/main.c", SERVER_OPTION, "man/fused-mirror.8.scd", "\n*{}", 3),
+    ("option of fused-stripe-server", "server/stripe/main.c", SERVER_OPTION, "man/fused-stripe.1.scd", "\n*{}", 2),
+    ("option of fused-ext4-map", "server/ext4-map/main.c", SERVER_OPTION, "man/fused-ext4-map.8.scd", "{}", 2),
     ("type key in a shipped file", "policy/types/*.conf*", r"^(\w+)=", "man/fused-types.5.scd", "*{}", 8),
 ]
 
