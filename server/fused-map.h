@@ -154,9 +154,8 @@ FUSE_SERVICE_API int fused_map_invalidate(struct fused_map *map, uint64_t nodeid
 FUSE_SERVICE_API int fused_map_set_size(struct fused_map *map, uint64_t nodeid, uint64_t size);
 /* The server has freed blocks on the device that held its own metadata, and may give them to a file. */
 FUSE_SERVICE_API int fused_map_device_invalidate(struct fused_map *map, uint32_t dev, uint64_t addr, uint64_t length);
-/* The server has written data of files to the device's descriptor itself: what reads by mappings finds it when this has returned. */
-FUSE_SERVICE_API int fused_map_device_written(struct fused_map *map, uint32_t dev);
-/* fsync for the server's own metadata: the device's media hold what was written to its descriptor. */
+/* fsync for what the server has written to the device's descriptor itself: the media hold it. It is for metadata, and for data of files, which is not
+ * to be mapped before: a kernel that reads and writes by mappings goes past the device's page cache. */
 FUSE_SERVICE_API int fused_map_device_sync(struct fused_map *map, uint32_t dev);
 
 /* ---- programs --------------------------------------------------------------------------------------------------------- */

@@ -187,13 +187,6 @@ static int set_size(struct fused_map *map, MapFile *file, uint64_t size) {
         return 0;
 }
 
-/* The kernel goes past the device's page cache, in which this is, and which would be written over the kernel's own data later. */
-static int write_back(struct fused_map *map, MapDevice *device) {
-        const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-
-        return RET_NERRNO(sync_file_range(device->fd, 0, 0, all));
-}
-
 const MapEngine map_kernel_engine = {
         .name = "kernel",
         .number = CHANNEL_ENGINE_KERNEL,
@@ -207,5 +200,4 @@ const MapEngine map_kernel_engine = {
         .invalidate = kernel_invalidate,
         .set_size = set_size,
         .device_invalidate = kernel_device_invalidate,
-        .device_written = write_back,
 };

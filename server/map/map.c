@@ -277,12 +277,6 @@ int fused_map_device_invalidate(struct fused_map *map, uint32_t dev, uint64_t ad
         return device ? map->engine->device_invalidate(map, device, addr, length) : -ENODEV;
 }
 
-int fused_map_device_written(struct fused_map *map, uint32_t dev) {
-        MapDevice *device = map_device(map, dev);
-
-        return !device ? -ENODEV : map->engine->device_written ? map->engine->device_written(map, device) : 0;
-}
-
 int fused_map_device_sync(struct fused_map *map, uint32_t dev) {
         MapDevice *device = map_device(map, dev);
 

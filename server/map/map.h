@@ -99,7 +99,6 @@ struct MapEngine {
         int (*invalidate)(struct fused_map *map, MapFile *file, uint64_t offset, uint64_t length);
         int (*set_size)(struct fused_map *map, MapFile *file, uint64_t size);
         int (*device_invalidate)(struct fused_map *map, MapDevice *device, uint64_t addr, uint64_t length);
-        int (*device_written)(struct fused_map *map, MapDevice *device); /* NULL: nothing is to be done */
         void (*done)(struct fused_map *map);
 };
 extern const MapEngine map_user_engine;

@@ -76,8 +76,6 @@ static int fill(uint32_t i, const StripeGap *gap) {
                 n = MIN_OF(end, offset + chunk) - at;
                 (void) pthread_mutex_unlock(&server.lock);
                 r = stripe_zero(&server.volume, member, addr + (at - offset), n);
-                if (r >= 0)
-                        r = fused_map_device_written(server.map, member + 1);
                 (void) pthread_mutex_lock(&server.lock);
         }
         return r;

@@ -417,7 +417,7 @@ static void on_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_pos, 
         target->size = MAX_OF(target->size, (uint64_t) to_pos + length);
         (void) pthread_mutex_unlock(&ramfs->lock);
         for (uint32_t dev = 1; dev <= RAMFS_DEVICES && r >= 0; dev++)
-                r = fused_map_device_written(ramfs->map, dev);
+                r = fused_map_device_sync(ramfs->map, dev);
         if (r >= 0)
                 r = fused_map_invalidate(ramfs->map, to, (uint64_t) to_pos, length);
         if (r >= 0)

@@ -104,13 +104,6 @@ int __wrap_fsync(int fd) {
         return __wrap_fdatasync(fd);
 }
 
-int __wrap_sync_file_range(int fd, off_t pos, off_t length, unsigned flags);
-int __wrap_sync_file_range(int fd, off_t pos, off_t length, unsigned flags) {
-        assert_int_equal(pos | length, 0);
-        assert_int_equal(flags, 7); /* waits until it is done */
-        return __wrap_fdatasync(fd);
-}
-
 /* ---- one file ------------------------------------------------------------------------------------------------------- */
 
 static void check_bytes(unsigned i, uint64_t pos, uint64_t size) {

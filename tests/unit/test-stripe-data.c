@@ -24,17 +24,10 @@
 static int fds[2];
 static uint64_t sizes[2] = {MEMBER_SIZE, MEMBER_SIZE};
 static struct stripe_file table[1049]; /* of the program */
-static unsigned n_told[2]; /* fused_map_device_written() */
 
 /* ---- in the place of the library ------------------------------------------------------------------------------------ */
 
 int fused_map_set_size(struct fused_map *map, uint64_t nodeid, uint64_t size) {
-        return 0;
-}
-
-int fused_map_device_written(struct fused_map *map, uint32_t dev) {
-        assert_in_range(dev, 1, 2);
-        n_told[dev - 1]++;
         return 0;
 }
 
@@ -271,10 +264,8 @@ static void test_removed(void **state) {
 static void test_many(void **state) {
         const unsigned n = STRIPE_GAPS_MAX + 500;
 
-        n_told[0] = n_told[1] = 0;
         for (unsigned k = 0; k < n; k++)
                 write_it((2 * k + 1) * BLOCK, BLOCK, 'A');
-        assert_true(n_told[0] > 0 && n_told[1] > 0 && n_told[0] + n_told[1] < 600); /* once for each gap that was filled */
         assert_true(server.volume.table.n_gaps <= STRIPE_GAPS_MAX && server.volume.table.n_gaps > STRIPE_GAPS_MAX - 8);
         for (unsigned round = 0; round < 2; round++) {
                 for (unsigned k = 0; k < n; k++) {
