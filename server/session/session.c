@@ -148,7 +148,9 @@ void session_pass(SessionThread *thread) {
         session_pass_request(thread, (const void *) thread->request, thread->request_size - sizeof(struct fuse_in_header));
 }
 
-int session_reply(SessionThread *thread, uint64_t unique, int error, const struct iovec *data, size_t n_data) {
+#define KERNEL_ERROR_MAX 511 /* with a larger one the kernel refuses the answer, and whoever asked waits for ever */
+
+static int send_packet(SessionThread *thread, uint64_t unique, int error, const struct iovec *data, size_t n_data) {
         struct fuse_out_header header = {.unique = unique, .error = error, .len = sizeof header};
         struct iovec vectors[8] = {{&header, sizeof header}};
         ssize_t n;
@@ -161,10 +163,16 @@ int session_reply(SessionThread *thread, uint64_t unique, int error, const struc
         return n < 0 ? (int) n : 0;
 }
 
+int session_reply(SessionThread *thread, uint64_t unique, int error, const struct iovec *data, size_t n_data) {
+        const int told = error <= 0 && error >= -KERNEL_ERROR_MAX ? error : -EIO;
+
+        return send_packet(thread, unique, told, data, told < 0 ? 0 : n_data);
+}
+
 int session_notify(SessionThread *thread, int code, const void *data, size_t size) {
         const struct iovec vector = {(void *) data, size};
 
-        return session_reply(thread, 0, code, &vector, 1);
+        return send_packet(thread, 0, code, &vector, 1);
 }
 
 int session_notify_any(Session *session, int code, const void *data, size_t size) {

@@ -64,7 +64,8 @@ unsigned session_n_threads(const Session *session);
 void session_pass(SessionThread *thread);
 /* Lets it do a request that this thread has read, from any thread. size: bytes after the header. */
 void session_pass_request(SessionThread *thread, const struct fuse_in_header *header, size_t size);
-/* Answers, from any thread. error: 0 or negative errno. Vectors' bytes follow the header. Returns 0 or negative errno (-ENOENT: interrupted). */
+/* Answers, from any thread. error: 0 or negative errno; what the kernel would not take for one becomes -EIO. Without an error, vectors' bytes follow
+ * the header. Returns 0 or negative errno (-ENOENT: interrupted). */
 int session_reply(SessionThread *thread, uint64_t unique, int error, const struct iovec *data, size_t n_data);
 /* A notification: error of the header is its code. */
 int session_notify(SessionThread *thread, int code, const void *data, size_t size);

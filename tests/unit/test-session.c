@@ -55,6 +55,12 @@ static SessionTaken hook_request(void *userdata, SessionThread *thread, struct f
                 (void) session_reply(thread, header->unique, -ENOSYS, NULL, 0);
                 return SESSION_DONE;
         }
+        if (header->opcode == FUSE_GETXATTR) {
+                int error;
+                memcpy(&error, argument, sizeof error);
+                (void) session_reply(thread, header->unique, error, NULL, 0);
+                return SESSION_DONE;
+        }
         if (header->opcode != FUSE_READ)
                 return SESSION_PASS;
         w->kept[w->n_kept++] = header->unique;
@@ -190,6 +196,30 @@ static void test_clone(void **state) {
         (void) fd_close(pair[0]);
 }
 
+/* The kernel knows errors up to 511; with any other it would refuse the answer, and nobody be told. */
+static void test_errors(void **state) {
+        static const struct {
+                int error, told;
+        } rows[] = {{0, 0}, {-1, -1}, {-ENOTSUP, -ENOTSUP}, {-511, -511}, {-512, -EIO}, {-600, -EIO}, {INT32_MIN, -EIO},
+                     {1, -EIO}, {EIO, -EIO}};
+        struct fuse_out_header header;
+        pthread_t thread;
+        char data[8];
+
+        start();
+        assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                ask(FUSE_GETXATTR, 10 + i, &rows[i].error, sizeof rows[i].error);
+                assert_int_equal(answer(&header, data, sizeof data), 0);
+                assert_int_equal(header.error, rows[i].told);
+        }
+        assert_int_equal(session_notify(&world.session->threads[0], FUSE_NOTIFY_INVAL_INODE, data, sizeof data), 0);
+        assert_int_equal(answer(&header, data, sizeof data), sizeof data);
+        assert_int_equal(header.unique, 0);
+        assert_int_equal(header.error, FUSE_NOTIFY_INVAL_INODE); /* its code */
+        stop(thread);
+}
+
 static void test_bad_init(void **state) {
         static const struct fuse_lowlevel_ops operations = {.init = on_fuse_init};
         struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
@@ -238,8 +268,8 @@ static void test_rest(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests), cmocka_unit_test(test_clone), cmocka_unit_test(test_bad_init),
-                                           cmocka_unit_test(test_rest)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests), cmocka_unit_test(test_clone), cmocka_unit_test(test_errors),
+                                           cmocka_unit_test(test_bad_init), cmocka_unit_test(test_rest)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
