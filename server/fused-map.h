@@ -12,10 +12,11 @@
  * breaks them fails that one operation with EUCLEAN, and is logged once.
  *
  * Everything that libfuse does for a server, this keeps: names, attributes, locks go to the fuse_lowlevel_ops that are given to
- * fused_map_new(), called in several threads at once. READ, WRITE, LSEEK of mapped files never reach them. FSYNC and FLUSH do, after all
- * data of the file is on its devices' way (fsync: and on the devices' media; the server adds its metadata). Where there is no operation for FSYNC or
- * FSYNCDIR, the library answers, when all that was written to the devices' descriptors is on the media. FALLOCATE and SETATTR with a size
- * do, while no I/O is under way in that file.
+ * fused_map_new(), called in several threads at once. LSEEK of mapped files never reaches them, READ and WRITE only where the mapping is INLINE
+ * (a server that writes so tells the new size by fused_map_set_size()). FSYNC and FLUSH do, after all data of the file is on its devices' way
+ * (fsync: and on the devices' media; the server adds its metadata). Where there is no operation for FSYNC or FSYNCDIR, the library answers, when all
+ * that was written to the devices' descriptors is on the media. FALLOCATE and SETATTR with a size do, while no I/O is under way in that
+ * file; SETATTR is to be answered before its operation returns, in the same thread. fused-map(3) is the manual.
  *
  * Functions return 0 (or what they say) or a negative errno. Descriptors given are borrowed unless said otherwise. All functions but
  * _new, _free, _add_device and _run may be called from any thread, also from within callbacks. Facts of the interface are
@@ -98,9 +99,9 @@ struct fused_map_config {
         uint64_t cache_bytes; /* memory for the mapping cache of all files, 0: 32 MiB */
 };
 
-/* Takes over no ownership of sf. args: for fuse_session_new(). lowlevel: the server's; its read, write, lseek are not called
- * for mapped files, its destroy() by fused_map_free(); its init() is called with what libfuse knows of the connection. The engine's choice
- * is made in _run. */
+/* sf and userdata are borrowed; args, lowlevel, operations and config are copied. args: for fuse_session_new(). lowlevel: the server's; its init()
+ * is called with what libfuse knows of the connection, its destroy() by fused_map_free(). userdata: for operations, and what fuse_req_userdata()
+ * returns. The engine's choice is made in _run. -EINVAL: no begin(), or a block size that cannot be; -ENOMEM. */
 FUSE_SERVICE_API int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_args *args,
                                    const struct fuse_lowlevel_ops *lowlevel, size_t lowlevel_size,
                                    const struct fused_map_operations *operations, const struct fused_map_config *config, void *userdata);
@@ -121,16 +122,17 @@ FUSE_SERVICE_API int fused_map_add_direct(struct fused_map *map, uint32_t dev, i
  * fuse_cmdline_opts, from the command line. Returns 0 or negative errno. */
 FUSE_SERVICE_API int fused_map_run(struct fused_map *map, struct fuse_cmdline_opts *opts);
 
-/* For programs that mount by themselves (tests): bind fused_map_session() to a mounted device with fuse_session_mount(), then serve. sf may be NULL
- * in fused_map_new() then. */
+/* For programs that mount by themselves (tests): bind fused_map_session(), which is borrowed, to a mounted device with fuse_session_mount(), then
+ * serve. sf may be NULL in fused_map_new() then. */
 FUSE_SERVICE_API struct fuse_session *fused_map_session(struct fused_map *map);
 FUSE_SERVICE_API int fused_map_serve(struct fused_map *map);
 
 /* ---- replies of the server's low-level operations -------------------------------------------------------------------- */
 
 /* In place of fuse_reply_entry(), fuse_reply_create() and fuse_add_direntry_plus(): mapped says that this regular file's data is
- * reached by mappings. The node is known to the library from then until the kernel has forgotten it. Each counts as one lookup, as there. A file's
- * mappedness must not change while the kernel knows it. st_size is the size it has for the library until a write or fused_map_set_size(). */
+ * reached by mappings. The node is known to the library from then until the kernel has forgotten it. Each counts as one lookup, as there; one that
+ * fails is none, and the server takes back what it has counted itself. A file's mappedness must not change while the kernel knows it. st_size
+ * is the size it has for the library until a write or fused_map_set_size(). */
 FUSE_SERVICE_API int fused_map_reply_entry(struct fused_map *map, fuse_req_t req, const struct fuse_entry_param *entry, bool mapped);
 FUSE_SERVICE_API int fused_map_reply_create(struct fused_map *map, fuse_req_t req, const struct fuse_entry_param *entry,
                                             const struct fuse_file_info *fi, bool mapped);
@@ -145,14 +147,14 @@ FUSE_SERVICE_API int fused_map_reply_open(struct fused_map *map, fuse_req_t req,
 
 /* Remembers mappings of a file, replacing what was known of their ranges. NULL: that side stays. Without a write side, writes go where
  * reads come from. -ESTALE: the kernel does not know nodeid; -EUCLEAN: a mapping breaks the rules, or has F_NEW, which nothing would take away
- * when data is there. */
+ * when data is there; -EINVAL: its address is no multiple of the block size (begin() may say such places); -ENOMEM: nothing is known of the range. */
 FUSE_SERVICE_API int fused_map_upsert(struct fused_map *map, uint64_t nodeid, const struct fused_mapping *read,
                                       const struct fused_mapping *write);
-/* Forgets what is known of the range, both sides. length UINT64_MAX: to the end. */
+/* Forgets what is known of the range, both sides. length UINT64_MAX: to the end. 0 also where the kernel does not know nodeid, like the next. */
 FUSE_SERVICE_API int fused_map_invalidate(struct fused_map *map, uint64_t nodeid, uint64_t offset, uint64_t length);
 /* After the server has set a file's size (SETATTR, FALLOCATE, truncation by open): forgets mappings from there on. */
 FUSE_SERVICE_API int fused_map_set_size(struct fused_map *map, uint64_t nodeid, uint64_t size);
-/* The server has freed blocks on the device that held its own metadata, and may give them to a file. */
+/* The server has freed blocks on the device that held its own metadata, and may give them to a file. -ENODEV, like the next. */
 FUSE_SERVICE_API int fused_map_device_invalidate(struct fused_map *map, uint32_t dev, uint64_t addr, uint64_t length);
 /* fsync for what the server has written to the device's descriptor itself: the media hold it. It is for metadata, and for data of files, which is not
  * to be mapped before: a kernel that reads and writes by mappings goes past the device's page cache. */
@@ -197,8 +199,8 @@ FUSE_SERVICE_API uint32_t fused_kill_set_id(uint32_t mode, gid_t file_gid, uid_t
 /* ---- facts ------------------------------------------------------------------------------------------------------------ */
 
 FUSE_SERVICE_API const char *fused_map_engine(const struct fused_map *map); /* "user" or "kernel" */
-FUSE_SERVICE_API uint64_t fused_map_size(struct fused_map *map, uint64_t nodeid); /* of a mapped file, as the library knows it */
-FUSE_SERVICE_API uint32_t fused_map_cookie(const struct fused_map *map, uint32_t dev); /* what a program's tables call device dev */
+FUSE_SERVICE_API uint64_t fused_map_size(struct fused_map *map, uint64_t nodeid); /* of a mapped file, as the library knows it; 0: it does not */
+FUSE_SERVICE_API uint32_t fused_map_cookie(const struct fused_map *map, uint32_t dev); /* what a program's tables call device dev; 0: no such */
 
 /* The rules that a mapping has to keep, as in the kernel: 0, or -EUCLEAN with *ret_rule (may be NULL) saying which in words. write:
  * it is the write half; pos: it has to contain this position, UINT64_MAX: none. upsert: NOCACHE is allowed, RETRY_CACHE is not. */
