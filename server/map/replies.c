@@ -4,7 +4,6 @@
 #define FUSE_USE_VERSION 312
 #include "map/map.h"
 
-#include <math.h>
 #include <string.h>
 #include <sys/uio.h>
 

@@ -181,13 +181,6 @@ int user_write_range(struct fused_map *map, MapFile *file, uint64_t pos, uint64_
         return r;
 }
 
-static void raise_size(MapFile *file, uint64_t to) {
-        uint64_t now = atomic_load(&file->size);
-
-        while (now < to && !atomic_compare_exchange_weak(&file->size, &now, to))
-                ;
-}
-
 /* Returns with the lock held that this write needs. */
 static void lock_for_write(MapFile *file, uint64_t pos, uint64_t size, uint64_t block_size) {
         bool whole = pos % block_size == 0 && size % block_size == 0;
@@ -226,7 +219,7 @@ void user_write(struct fused_map *map, SessionThread *thread, const struct fuse_
                 if (r < 0 && written > 0 && !cached) /* a short write; but for writeback the kernel does not look at the count */
                         r = 0;
                 if (r == 0)
-                        raise_size(file, in->offset + written);
+                        map_raise(&file->size, in->offset + written);
                 (void) pthread_rwlock_unlock(&file->io);
         }
         if (r > 0)

@@ -202,14 +202,6 @@ void session_stop(SessionThread *thread) {
         thread->session->stop = true; /* the thread wakes the others when it sees that */
 }
 
-int session_device_fd(const SessionThread *thread) {
-        return thread->device_fd;
-}
-
-unsigned session_thread_index(const SessionThread *thread) {
-        return thread->index;
-}
-
 /* A server that is used much gets one huge page: the kernel then pins and copies it in one piece. One that is not keeps to what it touches. */
 void *session_buffer(SessionThread *thread) {
         if (thread->n_uses < BUSY_USES && ++thread->n_uses == BUSY_USES) {

@@ -75,8 +75,6 @@ bool session_needs_others(SessionThread *thread) _must_check_;
 void session_needs_nobody(SessionThread *thread);
 /* No more requests are read, by any thread: session_serve() returns 0 when those at hand are done. */
 void session_stop(SessionThread *thread);
-int session_device_fd(const SessionThread *thread); /* borrowed */
-unsigned session_thread_index(const SessionThread *thread); /* 0 .. n - 1 */
 /* Memory for data, SESSION_BUFFER_SIZE, aligned to a page; the thread's, for one use at a time: what is in it may be gone at the next call. */
 void *session_buffer(SessionThread *thread);
 /* The hook's, one per thread, NULL at first. */
