@@ -76,6 +76,7 @@ struct fused_map {
                 pthread_mutex_t lock;
                 UserDeferred *first;  /* owned: requests that wait for their turn */
                 bool busy;            /* a thread waits for the kernel, and does what waits afterwards */
+                unsigned n_searching; /* threads that have flushed, and look when they are done whether anybody does */
                 atomic_uint n_reads;  /* READs that wait, or are done after the flush under way */
                 unsigned reads_max;   /* at most; the next is told to try again */
         } flush;

@@ -3,7 +3,8 @@
  * asks where holes are, and not as far as a direct read past the end needs it.
  *
  * A notification that drops the file's pages makes the kernel write them, to another thread of ours, so that one thread at a time may wait in it;
- * what others bring meanwhile is left for that one to do, all requests for a file after one flush.
+ * what others bring meanwhile is left for that one to do, all requests for a file after one flush. A search for holes may take long, and
+ * needs no more of the kernel: it comes after the reads, and another thread may flush during it, if one is left for what the kernel writes.
  *
  * What is written back is sent to us only while fewer than max_background requests are with us, of which a direct read that waits here is one.
  * So not all of those may wait: the flush would wait for what it keeps out. */
@@ -13,6 +14,8 @@
 
 #include <string.h>
 #include <sys/sysinfo.h>
+
+#define BATCHES_MAX 8U /* files that are flushed before those that were are searched */
 
 struct UserDeferred {
         UserDeferred *next;
@@ -58,8 +61,7 @@ static UserDeferred *take_batch(struct fused_map *map) {
                         } else
                                 place = &(*place)->next;
                 *end = NULL;
-        } else
-                map->flush.busy = false;
+        }
         (void) pthread_mutex_unlock(&map->flush.lock);
         return batch;
 }
@@ -76,27 +78,38 @@ static bool flush(SessionThread *thread, uint64_t nodeid) {
 }
 
 /* Those that are not answered are the kernel's to end, with the connection. */
-static void do_batch(struct fused_map *map, SessionThread *thread, UserDeferred *batch) {
+static void finish(struct fused_map *map, SessionThread *thread, UserDeferred *deferred, bool is_flushed) {
+        if (is_flushed)
+                deferred->then(map, thread, deferred->thread, header_of(deferred), deferred->size);
+        if (deferred->is_read)
+                (void) atomic_fetch_sub(&map->flush.n_reads, 1);
+        if (!deferred->is_own)
+                free(deferred);
+}
+
+/* Searches are left for later, in a list with those that are there already. */
+static void do_batch(struct fused_map *map, SessionThread *thread, UserDeferred *batch, UserDeferred **searches) {
         const bool is_flushed = flush(thread, header_of(batch)->nodeid);
 
         for (UserDeferred *deferred = batch, *next; deferred; deferred = next) {
                 next = deferred->next;
-                if (is_flushed)
-                        deferred->then(map, thread, deferred->thread, header_of(deferred), deferred->size);
-                if (deferred->is_read)
-                        (void) atomic_fetch_sub(&map->flush.n_reads, 1);
-                if (!deferred->is_own)
-                        free(deferred);
+                if (is_flushed && !deferred->is_read) {
+                        deferred->next = *searches;
+                        *searches = deferred;
+                } else
+                        finish(map, thread, deferred, is_flushed);
         }
 }
 
-/* 0: own is to be done by the caller, who is to flush; 1: somebody else will do it. */
+/* 0: the caller is to flush; 1: somebody does already, or will look whether to when it has searched. own stays the caller's where it is the first
+ * to be taken, which is by the caller. */
 static int defer(struct fused_map *map, UserDeferred *own) {
+        const bool other = map->flush.busy || map->flush.n_searching + 2 > session_n_threads(map->session);
         UserDeferred *deferred = own, **last = &map->flush.first;
 
         if (own->is_read && atomic_load(&map->flush.n_reads) >= map->flush.reads_max)
                 return -EAGAIN;
-        if (map->flush.busy) {
+        if (other || map->flush.first) {
                 deferred = malloc(sizeof *deferred);
                 if (!deferred)
                         return -ENOMEM;
@@ -108,14 +121,44 @@ static int defer(struct fused_map *map, UserDeferred *own) {
         *last = deferred;
         if (own->is_read)
                 (void) atomic_fetch_add(&map->flush.n_reads, 1);
-        if (map->flush.busy)
-                return 1;
-        map->flush.busy = true;
-        return 0;
+        map->flush.busy |= !other;
+        return other;
+}
+
+static void search_begin(struct fused_map *map) {
+        (void) pthread_mutex_lock(&map->flush.lock);
+        map->flush.busy = false;
+        map->flush.n_searching++;
+        (void) pthread_mutex_unlock(&map->flush.lock);
+}
+
+/* Whether this thread is to flush again. */
+static bool search_end(struct fused_map *map) {
+        bool again;
+
+        (void) pthread_mutex_lock(&map->flush.lock);
+        map->flush.n_searching--;
+        again = map->flush.first && !map->flush.busy;
+        map->flush.busy |= again;
+        (void) pthread_mutex_unlock(&map->flush.lock);
+        return again;
+}
+
+static void take_turn(struct fused_map *map, SessionThread *thread) {
+        do {
+                UserDeferred *searches = NULL, *batch;
+                for (unsigned n = 0; (n < BATCHES_MAX || !searches) && (batch = take_batch(map)); n++)
+                        do_batch(map, thread, batch, &searches);
+                search_begin(map);
+                for (UserDeferred *next; searches; searches = next) {
+                        next = searches->next;
+                        finish(map, thread, searches, /* is_flushed= */ true);
+                }
+        } while (search_end(map));
 }
 
 void user_after_flush(struct fused_map *map, SessionThread *thread, const struct fuse_in_header *header, size_t size, UserFlushed *then) {
-        UserDeferred own = {.thread = thread, .then = then, .size = size, .is_read = header->opcode == FUSE_READ, .is_own = true}, *batch;
+        UserDeferred own = {.thread = thread, .then = then, .size = size, .is_read = header->opcode == FUSE_READ, .is_own = true};
         int r;
 
         assert(sizeof *header + size <= sizeof own.request);
@@ -125,8 +168,6 @@ void user_after_flush(struct fused_map *map, SessionThread *thread, const struct
         (void) pthread_mutex_unlock(&map->flush.lock);
         if (r < 0)
                 (void) session_reply(thread, header->unique, r, NULL, 0);
-        if (r != 0)
-                return;
-        while ((batch = take_batch(map)))
-                do_batch(map, thread, batch);
+        if (r == 0)
+                take_turn(map, thread);
 }

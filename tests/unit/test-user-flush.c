@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The user engine: requests that wait until the kernel has written back what it caches, which takes as long as the test wants. Two threads: one
- * on the model's socket, one on another that stands for a clone of the device. */
+/* The user engine: requests that wait until the kernel has written back what it caches, which takes as long as the test wants. Two threads, or
+ * three: one on the model's socket, the others on some that stand for clones of the device. */
 
 #define FUSE_USE_VERSION 312
 #include <semaphore.h>
@@ -16,19 +16,19 @@
 int __wrap_channel_clone(Channel *channel, int *ret_fd);
 int __wrap_session_notify(SessionThread *thread, int code, const void *data, size_t size);
 
-static int clone_fd = -EBADF; /* our end */
-static bool no_clones;
+static int clone_fd = -EBADF, second_fd = -EBADF; /* our ends */
+static bool no_clones, two_clones;
 static sem_t flushes, gate;   /* one for each that has begun; one for each that may end */
 static uint64_t flushed[16];  /* nodes */
 static unsigned n_flushed;
 
 int __wrap_channel_clone(Channel *channel, int *ret_fd) {
-        int pair[2];
+        int pair[2], *ours = clone_fd < 0 ? &clone_fd : &second_fd;
 
-        if (clone_fd >= 0 || no_clones)
+        if (no_clones || *ours >= 0 || (ours == &second_fd && !two_clones))
                 return -ENFILE;
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-        clone_fd = pair[0];
+        *ours = pair[0];
         *ret_fd = pair[1];
         return 0;
 }
@@ -58,6 +58,7 @@ static World *start(void) {
 static void stop(World *world) {
         assert_int_equal(world_free(world), 0);
         clone_fd = fd_close(clone_fd);
+        second_fd = fd_close(second_fd);
 }
 
 static void let_pass(unsigned n) {
@@ -172,6 +173,48 @@ static void test_files(void **state) {
         stop(world);
 }
 
+/* A search takes long: other files' reads do not wait for it, while a thread is left for what the kernel writes back. */
+static void test_search(void **state) {
+        two_clones = true;
+        World *world = start();
+        const uint64_t a = model_create(&world->model, "a")->nodeid, b = model_create(&world->model, "b")->nodeid;
+        MapFile *file = map_file_get(world->ramfs.map->files, a);
+        const int fd = world->model.fd;
+
+        assert_int_equal(pthread_rwlock_wrlock(&file->io), 0);
+        ask_hole(clone_fd, 10, a);
+        (void) sem_wait(&flushes);
+        ask_read(fd, 11, b); /* of a time when nobody else flushes */
+        expect_read(fd, b);
+        let_pass(2);
+        (void) sem_wait(&flushes);
+        expect(fd, 11, 0);
+        for (unsigned i = 0; i < 20; i++) {
+                ask_read(fd, 12 + i, b);
+                (void) sem_wait(&flushes);
+                let_pass(1);
+                expect(fd, 12 + i, 0);
+        }
+        ask_hole(fd, 40, a);
+        (void) sem_wait(&flushes);
+        let_pass(1);
+        (void) usleep(50000); /* both of them search */
+        ask_read(second_fd, 41, b);
+        expect_read(second_fd, b);
+        expect_silence(clone_fd);
+        expect_silence(fd);
+        assert_int_equal(n_flushed, 23);
+        (void) pthread_rwlock_unlock(&file->io);
+        expect(clone_fd, 10, -ENXIO);
+        expect(fd, 40, -ENXIO);
+        (void) sem_wait(&flushes);
+        let_pass(1);
+        expect(second_fd, 41, 0);
+        map_file_unref(file);
+        stop(world);
+        two_clones = false;
+}
+
 /* The kernel has something to write back in every mode but one: without its write-back cache, what was written by mmap(2). */
 static void test_seek(void **state) {
         World *world = start();
@@ -234,7 +277,7 @@ static void test_end(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads), cmocka_unit_test(test_files), cmocka_unit_test(test_seek),
-                                           cmocka_unit_test(test_alone), cmocka_unit_test(test_end)};
+                                           cmocka_unit_test(test_alone), cmocka_unit_test(test_end), cmocka_unit_test(test_search)};
         sigset_t ends;
 
         (void) sigemptyset(&ends);
