@@ -55,10 +55,13 @@ static int on_started(struct fused_map *map) {
         return map->has_started ? map->start_error : start(map);
 }
 
-/* A file opened for writing with O_DIRECT goes past the kernel's cache, writes to different parts of it at the same time. One opened for
- * reading does so without FOPEN_DIRECT_IO, too, and the kernel splits what is read into requests that are answered at the same time. */
+/* One that is opened with O_DIRECT goes past the kernel's cache by itself, and the kernel splits what is read into requests that are answered at the
+ * same time. FOPEN_DIRECT_IO lets threads write to different parts of a file at the same time, too. But with the write-back cache, times of change
+ * are the kernel's, whatever the server says, and on that way it does not set them. */
 static void on_open(struct fused_map *map, const struct fuse_file_info *fi, struct fuse_open_out *out) {
-        if (fi->direct_io || (fi->flags & O_DIRECT && (fi->flags & O_ACCMODE) != O_RDONLY))
+        const bool parallel = fi->flags & O_DIRECT && (fi->flags & O_ACCMODE) != O_RDONLY && !map->writes_back;
+
+        if (fi->direct_io || parallel)
                 out->open_flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
         else
                 out->open_flags |= FOPEN_KEEP_CACHE;
