@@ -36,7 +36,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-/* <stdint.h> of a C library is none for this machine */
+/* a C library's <stdint.h> is not made for this machine */
 typedef __u64 uint64_t;
 typedef __s64 int64_t;
 typedef __u32 uint32_t;
@@ -86,7 +86,7 @@ _fused_inline_ int _fused_answer(struct fused_program_call *call, uint64_t offse
         return FUSED_PROGRAM_HANDLED;
 }
 
-/* The other half: a program places nothing. */
+/* The half for writing: a program allocates nothing, so what is written goes to where it is read from. */
 _fused_inline_ int _fused_overwrite(struct fused_program_call *call, int verdict) {
         call->write.offset = call->read.offset;
         call->write.length = call->read.length;
@@ -146,7 +146,7 @@ _fused_inline_ uint32_t fused_hash(uint64_t nodeid) {
         return (uint32_t) (nodeid * 0x9e3779b97f4a7c15ULL >> 32);
 }
 
-/* To begin with: how often files have gone from the table. */
+/* Before the first look at a table: how many files have been removed from it so far. */
 #define fused_since(table)                                                                             \
         ({                                                                                             \
                 volatile struct fused_files_header *_header = (void *) fused_entry(table, 0);          \
@@ -176,7 +176,7 @@ _fused_inline_ uint32_t fused_hash(uint64_t nodeid) {
                 _found;                                                                                \
         })
 
-/* In the end: what was answered from the tables holds if no file has gone from them meanwhile. Else it may be made of two files. */
+/* After the last look: the answer holds only if no file was removed meanwhile. Else it may have been put together from two files. */
 #define fused_still(table, since, verdict)                                                             \
         ({                                                                                             \
                 int _verdict = (verdict);                                                              \

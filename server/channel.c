@@ -61,8 +61,8 @@ Channel *channel_free(Channel *channel) {
         return NULL;
 }
 
-/* fd: a file that the request is about, sent ahead of it over its own socket; borrowed, negative: none. fds: n_fds must come with a success, or
- * if ret_n is wanted, so many at most. */
+/* fd: a file that the request is about, sent ahead of it over its own socket; borrowed, negative: none. fds: exactly n_fds come with a success, or at
+ * most n_fds if ret_n is given. */
 static int exchange(Channel *channel, ChannelRequest *request, int fd, ChannelReply *reply, int *fds, size_t n_fds, size_t *ret_n) {
         size_t n_got = 0;
         ssize_t n;

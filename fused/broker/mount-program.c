@@ -40,7 +40,7 @@ static void keep_if_live(Mount *mount) {
                 keep_mount(mount);
 }
 
-/* result: whether a worker is under way, which will answer; else that is why not, and an earlier request may be waiting still. */
+/* result 0: a worker is under way, and answers. Negative: why there is none; an earlier request may be waiting still. */
 static void started(Mount *mount, const BrokerRequest *request, ChannelCommand command, uint64_t channel_serial, int result) {
         BrokerReply refusal = {.error = result, .value = mount->record.program_mib};
 
@@ -54,7 +54,7 @@ static void started(Mount *mount, const BrokerRequest *request, ChannelCommand c
 
 /* ---- loading -------------------------------------------------------------------------------------------------------- */
 
-/* -ENFILE cannot be: the worker has counted. */
+/* Never -ENFILE: the worker has counted. */
 static int note_instance(Mount *mount, const WorkerReport *report) {
         ProgramInstance *place = NULL;
         uint32_t before = mount->record.program_mib;
@@ -118,7 +118,7 @@ static uint64_t load_usec(const Mount *mount) {
         return mount->state == MOUNT_LIVE ? PROGRAM_USEC : MIN_OF(PROGRAM_USEC, deadline / 2);
 }
 
-/* Vetting is time of the processor that no limit of the server's is charged with: eight at once, then one in ten seconds. */
+/* Vetting takes processor time that counts against no limit of the server's, so it is rationed: eight at once, then one in ten seconds. */
 static bool may_load(Mount *mount, uint64_t now) {
         const uint64_t paid = MAX_OF(mount->loads_usec, now) + LOAD_AGAIN_USEC;
 
@@ -180,7 +180,7 @@ static void on_attached(const WorkerReport *report, int *fds, size_t n_fds, void
         if (r >= 0) {
                 mount->link_fd = TAKE_FD(fds[0]);
                 mount->record.program_bound = true;
-                mount->ops_fd = fd_close(mount->ops_fd); /* the link has it; it would not do for another one */
+                mount->ops_fd = fd_close(mount->ops_fd); /* the link keeps the map, and a map cannot be bound twice */
                 keep_if_live(mount);
                 log_debug("mount %llu: program %s is bound to its connection", (unsigned long long) mount->record.mount_id, mount->loaded_program);
         } else

@@ -88,7 +88,7 @@ static _noreturn_ void run_child(const char *directory, char **arguments, const 
         int copies[4];
 
         (void) snprintf(program, sizeof program, "%s/fused-program", directory);
-        for (size_t i = 0; i < 4; i++) { /* out of each other's way first */
+        for (size_t i = 0; i < 4; i++) { /* above the numbers that they are to have */
                 copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16);
                 if (copies[i] < 0)
                         _exit(1);
@@ -105,7 +105,7 @@ static _noreturn_ void run_child(const char *directory, char **arguments, const 
 
 /* ---- the mount's other programs --------------------------------------------------------------------------------------- */
 
-/* Who holds a table, whoever that is and however, keeps its memory. Numbers are not given anew before all others have been. */
+/* Whoever still holds a table, in whatever way, keeps its memory in use. The kernel uses a number again only after all others. */
 static bool is_there(const ProgramInstance *instance) {
         for (size_t i = 0; i < ELEMENTSOF(instance->table_ids); i++) {
                 union bpf_attr attr = {.map_id = instance->table_ids[i]};

@@ -170,7 +170,7 @@ static int move_pointer(Flow *flow, size_t i, State *state, Value pointer, const
                         return refuse(flow, i, "an address of the stack that cannot be followed");
                 pointer.offset = (int16_t) (pointer.offset + by);
         } else if (pointer.kind != VALUE)
-                return refuse(flow, i, "it reckons with an address");
+                return refuse(flow, i, "it calculates with an address");
         state->registers[insn->dst_reg] = pointer;
         return 0;
 }
@@ -197,7 +197,7 @@ static int arithmetic(Flow *flow, size_t i, State *state) {
                 state->registers[insn->dst_reg] = by;
                 return 0;
         }
-        return refuse(flow, i, "it reckons with an address");
+        return refuse(flow, i, "it calculates with an address");
 }
 
 static int wide_number(Flow *flow, size_t i, State *state) {

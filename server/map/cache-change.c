@@ -33,7 +33,7 @@ static unsigned divide(const Record *records, Part part, Part *ret) {
         return n + divide(records, (Part){ part.from + part.n / 2, part.n - part.n / 2 }, ret + n);
 }
 
-/* inserted: a record that came at an end: more will come there, and the others are left as full as they are. */
+/* inserted: the index of a new record. If it is at either end, more will follow there, so the other leaf stays as full as it is. */
 static unsigned divide_all(const Record *records, unsigned n, unsigned ways, int inserted, Part *ret) {
         unsigned parts = 0;
         if (ways == 2 && n > 1 && (inserted == (int) n - 1 || inserted == 0)) {
@@ -175,7 +175,7 @@ int change_store(Change *c, const Record *records, unsigned n, unsigned n_before
         bool tree = c->height > 0;
         int r = store(c, records, n, n_before, inserted);
         c->delta += (r < 0 ? 0 : (int64_t) n) - (int64_t) n_before;
-        if (r < 0 && tree) { /* to forget is always right; an empty leaf is none that readers mind */
+        if (r < 0 && tree) { /* forgetting is always safe, and readers cope with an empty leaf */
                 change_touch(c, change_node(c, 0));
                 leaf_pack(change_node(c, 0), NULL, 0);
         } else if (r < 0) /* not even the first leaf */
@@ -262,7 +262,7 @@ static int change_leaf(Change *c, uint64_t start, uint64_t end, const Record *in
         return change_store(c, out, n_out, n_in, inserted);
 }
 
-/* Lets the leaf on the way down have the range up to end: what is right of it has nothing before end. */
+/* Extends the range of the leaf on the way down to end. No record to the right of it begins before that. */
 static int raise_high(Change *c, uint64_t end) {
         unsigned at = c->at[c->high_level] + 1;
         const Node *node = change_node(c, c->high_level);
@@ -271,7 +271,7 @@ static int raise_high(Change *c, uint64_t end) {
                 return r;
         NodeIndex child = inner_child(node, LOAD(&node->shape), at);
         change_children(c, c->high_level, at, 1, &(const Child){ end, child }, 1);
-        for (unsigned level = c->high_level - 1; level > 0; level--) { /* they must not say that they still have it */
+        for (unsigned level = c->high_level - 1; level > 0; level--) { /* the nodes to the right begin later now */
                 Node *right = pool_node(c->cache->pool, child);
                 change_touch(c, right);
                 STORE(&right->low, end);
@@ -296,7 +296,7 @@ static int change_range(MappingCache *cache, uint64_t start, uint64_t end, const
                 change_begin(&c, cache);
                 change_descend(&c, pos);
                 high = c.high[0];
-                r = MIN_OF(r, change_leaf(&c, start, end, NULL)); /* without memory it forgets more, and goes on */
+                r = MIN_OF(r, change_leaf(&c, start, end, NULL)); /* without memory more is forgotten, which does no harm */
                 change_end(&c);
         }
         if (!insert || r < 0)

@@ -4,13 +4,13 @@
  * no clock is read. This is an approximation of LRU over leaves: on recorded traces it finds 9 % less to 7 % more than exact LRU
  * (tests/bench/cache-policy), without its list, which every reader would have to write to.
  *
- * Caches without a tree are in no leaf. They use what leaves do not need, and a share of the rest. */
+ * Caches without a tree have no leaf to evict. They may use what the leaves leave free, and a quarter of the limit in any case. */
 
 #include "map/cache-private.h"
 
 #define CANDIDATES 32U
 #define PARTS_OF_A_ROUND 256U
-#define SMALL_SHARE 4U /* so much, of what there is, is left to caches without a tree */
+#define SMALL_SHARE 4U /* 1/4 of the limit is for caches without a tree, however much the leaves want */
 
 NodeIndex pool_next_leaf(MappingPool *pool, Node **ret) {
         uint32_t n = LOAD(&pool->n_nodes);
@@ -37,7 +37,7 @@ NodeIndex pool_choose(MappingPool *pool) {
                 NodeIndex index = pool_next_leaf(pool, &node);
                 if (index == 0)
                         continue;
-                uint32_t age = now - LOAD(&node->used); /* right when now has gone round, too */
+                uint32_t age = now - LOAD(&node->used); /* holds when now has wrapped around, too */
                 if (found++ == 0 || age > oldest) {
                         chosen = index;
                         oldest = age;

@@ -29,7 +29,7 @@ static Node *chunk_map(bool small) {
         if (before > 0)
                 unmap_memory(p, before);
         unmap_memory(p + before + CHUNK_BYTES, CHUNK_BYTES - before);
-        (void) madvise(p + before, CHUNK_BYTES, small ? MADV_NOHUGEPAGE : MADV_HUGEPAGE); /* a matter of speed */
+        (void) madvise(p + before, CHUNK_BYTES, small ? MADV_NOHUGEPAGE : MADV_HUGEPAGE); /* only speed depends on it */
         return (Node *) (void *) (p + before);
 }
 

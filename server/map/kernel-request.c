@@ -14,7 +14,7 @@ typedef int (*Answer)(struct fused_map *map, MapFile *file, const void *argument
 
 /* ---- BEGIN ---------------------------------------------------------------------------------------------------------- */
 
-/* What the kernel would take, and then stumble over. */
+/* What the kernel accepts, and fails on later. */
 static const char *check_use(const struct fused_map *map, const MapFile *file, uint32_t opflags, const struct fused_mapping *read,
                              const struct fused_mapping *write) {
         const struct fused_mapping *to = write->type == FUSED_MAPPING_PURE_OVERWRITE ? read : write;
@@ -83,7 +83,7 @@ static int on_ioend(struct fused_map *map, MapFile *file, const void *argument, 
                 .ino = file->ino,
                 .pos = in->pos,
                 .written = in->error < 0 ? 0 : in->written,
-                /* What comes with writeback is a sector under the name of bytes: nothing to build on. */
+                /* The kernel sends a sector here where bytes are meant, so it is not passed on. */
                 .new_addr = FUSED_MAPPING_ADDR_NONE,
                 .dev = map_number(map, in->dev),
                 .flags = in->flags,

@@ -28,7 +28,7 @@ void server_tell_program(uint32_t i) {
 
 /* ---- sizes and room ------------------------------------------------------------------------------------------------- */
 
-/* While only one file is open, files may lie close together. */
+/* While only one file is open, files may be placed close together. */
 int server_reserve(uint32_t i, uint64_t bytes) {
         return stripe_reserve(&server.volume, i, bytes, /* apart= */ server.n_opens > server.opens[i]);
 }
@@ -69,7 +69,7 @@ int server_set_size(fuse_ino_t ino, uint64_t size) {
         return fused_map_set_size(server.map, ino, size);
 }
 
-/* Stores the change that has begun, with the end of all removed files that nobody has open any more. */
+/* Ends the change that has begun. Removed files that nobody has open any more go with it. */
 static int reap(void) {
         bool gone[STRIPE_FILES_MAX] = {0};
         int r;
@@ -131,7 +131,7 @@ static int make_room(const struct fused_map_request *request) {
         return end > stripe_room(&server.volume, file) ? server_reserve(i, end) : 0;
 }
 
-/* The piece around pos that is in one chunk, and of which one thing is true. */
+/* The piece around pos that lies in one chunk and is all written or all gap. */
 static struct fused_mapping piece_at(const StripeFile *file, uint64_t pos) {
         uint64_t addr, offset, from, to, chunk = 1ULL << server.volume.shift;
         bool written = stripe_is_written(&server.volume, file, pos, &from, &to);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A table has room for so many gaps, and a write into the midst of one makes two of it. Where there is no more room, the shortest gap is filled with
- * zeroes, on the devices, without the lock. Not one that a write may be on its way into, which could be overwritten: such writes are kept here from
- * where they are told their place until they have succeeded. One that has failed stays, until the file is cut or removed: of what failed the
- * library does not say how much. */
+/* A table has room for a fixed number of gaps, and a write into the middle of one makes two of it. When it is full, the shortest gap is filled with
+ * zeroes, on the devices, without the lock. Never one that a write may be on its way into, as filling could overwrite what it writes: such writes
+ * are remembered here from when they are told their place until they succeed. One that fails stays until the file is made shorter or removed, as
+ * the library does not say how much of it reached the devices. */
 
 #include "stripe/server.h"
 
@@ -34,7 +34,7 @@ void server_hand_back(uint32_t i, uint64_t from, uint64_t to) {
                         known->from = to;
                 else if (to >= known->to)
                         known->to = from;
-                else if (server.n_handed < STRIPE_GAPS_MAX) { /* else all of it stays */
+                else if (server.n_handed < STRIPE_GAPS_MAX) { /* else the whole stays remembered */
                         server.handed[server.n_handed++] = (Handed){.i = i, .from = to, .to = known->to};
                         known->to = from;
                 }

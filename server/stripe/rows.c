@@ -105,7 +105,7 @@ static int widest_gap(const StripeVolume *volume, StripeRun *ret) {
         return ret->n_rows > 0 ? 0 : -ENOSPC;
 }
 
-/* Who has been in another's way once leaves room, to both sides: files that grow in turn would have a run for each row otherwise. */
+/* A file that another one was in the way of leaves room on both sides from then on: files that grow in turn would get a run for each row else. */
 static int add_run(StripeVolume *volume, uint32_t i, uint64_t wanted, bool apart) {
         StripeFile *file = &volume->table.files[i];
         StripeRun gap;
@@ -195,7 +195,7 @@ int stripe_zero(const StripeVolume *volume, uint32_t member, uint64_t addr, uint
                 n = MIN_OF(size - done, (uint64_t) sizeof zeroes);
                 r = stripe_move_bytes(volume->fds[member], /* write= */ true, zeroes, n, addr + done);
         }
-        return r < 0 ? r : RET_NERRNO(fdatasync(volume->fds[member])); /* data may go past the cache that they are in */
+        return r < 0 ? r : RET_NERRNO(fdatasync(volume->fds[member])); /* data goes past the page cache, where they may be */
 }
 
 int stripe_move(const StripeVolume *volume, const StripeFile *file, bool write, uint64_t pos, void *data, uint64_t size) {

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The server of a striped volume: names.c has the low-level operations, data.c the mappings, gap-room.c sees to it that there is
- * room for gaps, store.c has what they stand on. A node's id is its place in
- * the table, and 2. */
+/* The server of a striped volume:
+ *
+ *   main.c   start and end                            data.c      mappings, sizes, the program's table
+ *   names.c  names, attributes, opens                 gap-room.c  room for one more gap
+ *   store.c  its state, and when the table is stored
+ *
+ * A node's id is its place in the table plus 2. */
 
 #define FUSE_USE_VERSION 312
 #include "fused-map.h"

@@ -31,7 +31,7 @@ void server_begin_change(void) {
         before = server.volume.table;
 }
 
-/* A copy that was stored in part has the new sequence number: the next one is to have a higher one. */
+/* A copy that was stored in part may have the new sequence number, so the next one gets a higher one. */
 int server_end_change(void) {
         const uint64_t *sequence = &server.volume.table.sequence;
         int r;

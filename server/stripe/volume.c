@@ -74,7 +74,7 @@ static bool name_is_sound(const StripeTable *table, uint32_t i) {
         return file->removed <= 1;
 }
 
-/* Everything that the table says is checked once, here: names, runs and gaps, that each is one file's, sizes within the rows. */
+/* Everything in the table is checked here, once: names, runs and gaps, that no two files share any, and that sizes are within the rows. */
 static bool table_is_sound(const StripeVolume *volume, const StripeTable *table) {
         uint32_t run = 0, gap = 0;
 
@@ -205,7 +205,7 @@ int stripe_save(StripeVolume *volume) {
         memcpy(table->uuid, volume->uuid, sizeof table->uuid);
         table->sequence++;
         table_digests(table, table->own, table->gaps_own);
-        for (uint32_t i = 0; i < volume->n && r >= 0; i++) /* what the table says has data comes first */
+        for (uint32_t i = 0; i < volume->n && r >= 0; i++) /* data first, then the table that says it is there */
                 r = RET_NERRNO(fdatasync(volume->fds[i]));
         for (uint64_t copy = 0; copy < 2 && r >= 0; copy++) {
                 const uint64_t at = (1 + copy * STRIPE_TABLE_BLOCKS) * STRIPE_BLOCK;
@@ -250,7 +250,7 @@ int stripe_add(StripeVolume *volume, const char *name) {
 #define NSEC 1000000000LL
 
 int64_t stripe_time(const struct timespec *time) {
-        const bool before = time->tv_sec < 0; /* towards 0 from there, or the product of the first second would not fit */
+        const bool before = time->tv_sec < 0; /* rounded towards 0: else the first second that fits would overflow */
         int64_t nsec;
 
         if (__builtin_mul_overflow((int64_t) time->tv_sec + before, NSEC, &nsec) ||

@@ -6,13 +6,13 @@
  *
  *   each member   block 0: StripeMember. Row r is the chunk at (first row + r) * chunk
  *   member 0      the table of files, twice, in the blocks that follow. Each save writes both, one after the other: one is always whole, and when
- *                 one is damaged later, the other says the same. Of two that are sound the one with the higher sequence number is meant
+ *                 one is damaged later, the other says the same. Of two that are sound, the one with the higher sequence number counts
  *
  * A file has rows of its own over all members: chunk k of it is in its row k / n, on member k % n. Its rows are in runs, one after the other;
  * it grows while rows behind the last one are free, and in a new run otherwise. The runs of all files are in one array, sorted by file.
  *
- * Rows hold whatever the devices have held before. What of a file was not written yet is a gap, which reads as zeroes, until it is known to be on
- * the devices: then whatever fails, or ends before it is done, has left a gap. They are in a second array, likewise. */
+ * Rows hold whatever the devices held before. A part of a file is a gap, which reads as zeroes, until its data is known to be on the devices: so a
+ * write that fails, or is cut short by a crash, leaves a gap. Gaps are in a second array, sorted likewise. */
 
 #include <time.h>
 
@@ -117,7 +117,7 @@ int stripe_zero(const StripeVolume *volume, uint32_t member, uint64_t addr, uint
 int stripe_written(StripeVolume *volume, uint32_t i, uint64_t pos, uint64_t size) _must_check_;
 /* Another size, within the file's rows. What is new is a gap. -ENOSPC likewise, not if it gets shorter. */
 int stripe_resize(StripeVolume *volume, uint32_t i, uint64_t size) _must_check_;
-/* Is pos neither in a gap nor behind the file's last block? [*ret_from, *ret_to): the blocks around it of which that is as true. */
+/* Is pos neither in a gap nor behind the file's last block? [*ret_from, *ret_to): the blocks around it with the same answer. */
 bool stripe_is_written(const StripeVolume *volume, const StripeFile *file, uint64_t pos, uint64_t *ret_from, uint64_t *ret_to);
 /* Nanoseconds since 1970, before it negative; what is too far away is as far as they go. */
 int64_t stripe_time(const struct timespec *time);
