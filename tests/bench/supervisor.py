@@ -10,14 +10,50 @@ import tempfile
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
+MIB = 1 << 20
+LOOP_SECONDS = 10
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as after an interrupt, everything is given back
 
 
+class Failure(Exception):
+    """The text is for whoever started the bench."""
+
+
+def script(main, tools=()):
+    """main of a bench that needs root and these programs; a failure becomes a message and status 1. It runs in a mount
+    namespace of its own: whoever copied its mounts into a namespace made meanwhile would hold their devices."""
+    name = os.path.basename(sys.argv[0])
+    if os.geteuid() != 0:
+        raise SystemExit(f"{name}: needs root")
+    for tool in tools:
+        if not shutil.which(tool):
+            raise SystemExit(f"{name}: {tool} is missing")
+    if not os.environ.get("BENCH_INSIDE"):
+        os.environ["BENCH_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        raise SystemExit(f"{name}: {failure}") from failure
+
+
 def run(words, **options):
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=900, check=False, **options)
+    try:
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=900, check=False, **options)
+    except subprocess.TimeoutExpired as expired:
+        raise Failure(f"{' '.join(map(str, words))}: not ready after {expired.timeout:.0f} s") from expired
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, words))}: status {done.returncode}\n{done.stderr}{done.stdout[-2000:]}")
+        raise Failure(f"{' '.join(map(str, words))}: status {done.returncode}\n{done.stderr}{done.stdout[-2000:]}")
     return done.stdout
+
+
+def wait_until(done, seconds):
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def fio(path, pattern, block, size, seconds, *words, direct=True, depth=1, offset=0):
@@ -28,7 +64,7 @@ def fio(path, pattern, block, size, seconds, *words, direct=True, depth=1, offse
     text = run(command)
     job = json.loads(text[text.index("{"):])["jobs"][0]
     if job["error"]:
-        raise SystemExit(f"fio on {path}: error {job['error']}")
+        raise Failure(f"fio on {path}: error {job['error']}")
     facts = job["write" if "write" in pattern else "read"]
     return max(facts["io_bytes"], 1), max(facts["runtime"] / 1000, 0.001)
 
@@ -41,66 +77,79 @@ def kernel_seconds():
 
 
 def server_facts(pid):
+    """Seconds of processors since its start, those in user mode among them; the most memory it had, in MiB."""
     if pid is None:
         return {"cpu": 0.0, "user": 0.0, "peak": 0.0}
-    with open(f"/proc/{pid}/stat") as file:
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
         fields = file.read().rpartition(")")[2].split()
-    with open(f"/proc/{pid}/status") as file:
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
     return {"cpu": (int(fields[11]) + int(fields[12])) / TICKS, "user": int(fields[11]) / TICKS, "peak": peak / 1024}
 
 
-class Supervisor:
-    def __init__(self, build, room=0, policy=None):
-        self.build = os.path.realpath(build)
-        self.stage = os.path.join(self.build, "stage")
-        self.room, self.policy = room, policy
-        self.loops, self.mounts, self.served = [], [], []
+def mounts_below(directory):
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        points = [line.split()[4] for line in file]
+    return [point for point in points if point == directory or point.startswith(directory + "/")]
+
+
+class Scratch:
+    """A directory, a tmpfs of that many bytes in it, loop devices and mounts. What cannot be given back is an error, as it would be left behind."""
+
+    def __init__(self, room=0):
+        self.room, self.loops = room, []
 
     def __enter__(self):
         self.base = tempfile.mkdtemp(prefix="fused-bench.", dir="/var/tmp")
         os.chmod(self.base, 0o755)
         self.memory = os.path.join(self.base, "memory")
-        os.mkdir(self.memory)
-        self.run_directory = os.path.join(self.base, "run")
-        self.process = None
         try:
+            os.mkdir(self.memory)
             run(["mount", "-t", "tmpfs", "-o", f"size={max(self.room, 1 << 28)}", "none", self.memory])
             self.start()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__(*sys.exc_info())
             raise
         return self
 
     def start(self):
-        words = [f"{self.stage}/sbin/fused", "--runtime-directory", self.run_directory, "--policy", f"{self.stage}/lib/fused",
-                 "--launcher", "embedded", "--libexec-directory", f"{self.stage}/libexec/fused"]
-        if self.policy:
-            words += ["--policy", self.policy]
-        self.log = open(os.path.join(self.base, "fused.log"), "w")
-        self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log)
-        for _ in range(200):
-            if subprocess.run([*self.client(), "types"], capture_output=True, check=False).returncode == 0:
-                return
-            time.sleep(0.05)
-        with open(os.path.join(self.base, "fused.log")) as log:
-            raise SystemExit("the supervisor does not start:\n" + log.read())
+        """For what is built on this."""
 
-    def client(self):
-        return [f"{self.stage}/bin/fusectl", "--runtime-directory", self.run_directory]
+    def __exit__(self, kind, error, trace):
+        left = self.give_back()
+        if left and error is None:
+            raise Failure("left behind: " + "; ".join(left))
+        for what in left:
+            print("left behind: " + what, file=sys.stderr)
 
-    def __exit__(self, *_):
-        for point in reversed(self.served):
-            subprocess.run([*self.client(), "umount", point], capture_output=True, check=False, timeout=120)
-        for point in reversed(self.mounts):
-            subprocess.run(["umount", point], capture_output=True, check=False)
+    def give_back(self):
+        """Goes on where something fails. Returns what is left."""
+        self.unmount(point for point in mounts_below(self.base) if point != self.memory)
         for loop in self.loops:
             subprocess.run(["losetup", "-d", loop], capture_output=True, check=False)
-        if self.process:
-            self.process.terminate()
-            self.process.wait(timeout=60)
-        subprocess.run(["umount", self.memory], capture_output=True, check=False)
-        shutil.rmtree(self.base)
+        # as long as somebody has a loop device open, it and the file below it stay
+        left = [f"{loop} ({self.file_of(loop)})" for loop in self.loops if not wait_until(lambda loop=loop: not self.file_of(loop), LOOP_SECONDS)]
+        self.unmount(mounts_below(self.base))
+        still = mounts_below(self.base)
+        if not still:
+            shutil.rmtree(self.base)
+        return left + [f"mount {point}" for point in still]
+
+    @staticmethod
+    def unmount(points):
+        for point in reversed(list(points)):
+            done = subprocess.run(["umount", point], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                print(done.stderr.strip(), file=sys.stderr)
+
+    def file_of(self, loop):
+        """The file of ours below the device; None if there is none any more."""
+        try:
+            with open(f"/sys/block/{os.path.basename(loop)}/loop/backing_file", encoding="utf-8") as file:
+                path = file.read().strip()
+        except OSError:
+            return None
+        return path if path.startswith(self.base + "/") else None
 
     # --- things to measure on --------------------------------------------------------------------------------------------
 
@@ -111,9 +160,6 @@ class Supervisor:
         path = os.path.join(self.base, name)
         os.makedirs(path, exist_ok=True)
         return path
-
-    def program(self, name):
-        return next(p for p in (f"{self.stage}/bin/{name}", f"{self.stage}/sbin/{name}") if os.path.exists(p))
 
     def fill(self, path, size):
         """Data that no layer can make less of."""
@@ -141,9 +187,56 @@ class Supervisor:
         self.loops.append(run(["losetup", "--find", "--show", image]).strip())
         return self.loops[-1]
 
-    def native(self, kind, device, point):
+    @staticmethod
+    def native(kind, device, point):
         run(["mount", "-t", kind, device, point])
-        self.mounts.append(point)
+
+
+class Supervisor(Scratch):
+    def __init__(self, build, room=0, policy=None):
+        super().__init__(room)
+        self.build = os.path.realpath(build)
+        self.stage = os.path.join(self.build, "stage")
+        self.policy = policy
+        self.process, self.served = None, []
+
+    def start(self):
+        words = [f"{self.stage}/sbin/fused", "--runtime-directory", self.client()[-1], "--policy", f"{self.stage}/lib/fused",
+                 "--launcher", "embedded", "--libexec-directory", f"{self.stage}/libexec/fused"]
+        if self.policy:
+            words += ["--policy", self.policy]
+        with open(self.log(), "wb") as log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=log)
+        if not wait_until(lambda: subprocess.run([*self.client(), "types"], capture_output=True, check=False).returncode == 0, 10):
+            raise Failure("the supervisor does not start:\n" + self.log_tail())
+
+    def log(self):
+        return os.path.join(self.base, "fused.log")
+
+    def log_tail(self):
+        with open(self.log(), encoding="utf-8", errors="replace") as log:
+            return log.read()[-3000:]
+
+    def client(self):
+        return [f"{self.stage}/bin/fusectl", "--runtime-directory", os.path.join(self.base, "run")]
+
+    def give_back(self):
+        left = []
+        for point in reversed(self.served):
+            subprocess.run([*self.client(), "umount", point], capture_output=True, check=False, timeout=120)
+        if self.process:
+            self.process.terminate()
+            try:
+                status = self.process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                status = self.process.wait()
+            if status != 0:
+                left = [f"the supervisor ended with status {status}: {self.log_tail()}"]
+        return left + super().give_back()
+
+    def program(self, name):
+        return next(p for p in (f"{self.stage}/bin/{name}", f"{self.stage}/sbin/{name}") if os.path.exists(p))
 
     def mount(self, kind, devices, point, options=None):
         """Returns the pid of the server."""
@@ -163,6 +256,6 @@ def inner_pid(pid):
     while todo:
         parent = todo.pop()
         pids.append(parent)
-        with open(f"/proc/{parent}/task/{parent}/children") as file:
+        with open(f"/proc/{parent}/task/{parent}/children", encoding="utf-8") as file:
             todo += [int(word) for word in file.read().split()]
     return max(pids, key=lambda p: server_facts(p)["peak"])
