@@ -11,11 +11,12 @@ trap 'rm -f "$RESULTS"' EXIT
 export FUSED_MUST_WORK=1 # nothing may be skipped for want of something that we install ourselves
 # shellcheck source=tests/lib/packages.sh
 . tests/lib/packages.sh
+# shellcheck source=tests/lib/results.sh
+. tests/lib/results.sh
 PLACE=$(build_place "$TOP")
 PLAIN=$PLACE/build-test
 ASAN=$PLACE/build-asan
 
-result() { echo "$*" | tee -a "$RESULTS"; }
 section() { printf '\n### %s (%d s)\n' "$*" $SECONDS; }
 
 # What a run could leave on the host.
@@ -68,7 +69,7 @@ if build "$PLAIN" -Dwerror=true; then result "pass build/plain"; else result "fa
 if build "$ASAN" -Db_sanitize=address,undefined -Db_lundef=false; then result "pass build/asan"; else result "fail build/asan"; fi
 
 section lint
-tests/lint/run | tee >(grep -E '^(pass|fail|skip) ' >>"$RESULTS")
+part lint printed tests/lint/run
 
 export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 section "unit tests, fuzz corpora, escape attempts"
@@ -76,18 +77,18 @@ section "unit tests, fuzz corpora, escape attempts"
 [ ! -f "$ASAN/build.ninja" ] || meson_tests "$ASAN" asan
 
 section "integration tests"
-tests/run --build "$PLAIN" --results "$RESULTS" --label integration
+part integration tests/run --build "$PLAIN" --results "$RESULTS" --label integration
 section "integration tests with sanitizers"
 # the processes under test are confined by their own filters, in which no leak checker can run
-ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 tests/run --build "$ASAN" --results "$RESULTS" --label integration-asan --subset asan
+ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 part integration-asan tests/run --build "$ASAN" --results "$RESULTS" --label integration-asan --subset asan
 
 section "on a machine with systemd"
-tests/rigs/run --build "$PLAIN" --results "$RESULTS"
+part rigs tests/rigs/run --build "$PLAIN" --results "$RESULTS"
 section "benchmarks, one round each"
-tests/bench/run --build "$PLAIN" --smoke --results "$RESULTS"
+part bench tests/bench/run --build "$PLAIN" --smoke --results "$RESULTS"
 
 section "soak, a minute each"
-tests/soak/run --build "$PLAIN" --minutes 1 | tee >(grep -E '^(pass|fail) ' >>"$RESULTS")
+part soak printed tests/soak/run --build "$PLAIN" --minutes 1
 
 section demo
 if ./demo.sh >"$PLAIN/demo.log" 2>&1; then result "pass demo"; else tail -n 60 "$PLAIN/demo.log"; result "fail demo"; fi
@@ -98,7 +99,6 @@ after=$(snapshot | sort)
 left=$(comm -13 <(echo "$before") <(echo "$after"); comm -23 <(grep '^mount ' <<<"$before") <(grep '^mount ' <<<"$after"))
 if [ -z "$left" ]; then result "pass leftovers"; else echo "$left"; result "fail leftovers"; fi
 
-count() { grep -c "^$1 " "$RESULTS"; }
 passed=$(count pass) failed=$(count fail) skipped=$(count skip)
 if [ "$failed" -gt 0 ]; then printf '\nfailed:\n'; grep '^fail ' "$RESULTS"; fi
 printf '\n%d s\n' $SECONDS
