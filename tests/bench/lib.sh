@@ -17,7 +17,7 @@ bench_begin() { # arguments of the script
         [ "$(id -u)" = 0 ] || { echo "$0: needs root" >&2; exit 1; }
         D=$(mktemp -d /tmp/fused-bench.XXXXXX)
         chmod 755 "$D"
-        FUSED_PID=""
+        FUSED_PID="" DRIVER_PID=""
         trap bench_end EXIT
         trap 'exit 143' INT TERM
         mkdir "$D/tree" "$D/mnt"
@@ -32,16 +32,25 @@ bench_start_fused() {
                 "$STAGE/bin/fusectl" --runtime-directory "$D/run" types >/dev/null 2>&1 && return 0
                 sleep 0.05
         done
-        cat "$D/fused.log"
+        cat "$D/fused.log" >&2
         return 1
+}
+
+# In the background, as the shell acts on a signal only when what runs in front of it ends.
+bench_drive() { # COMMAND...
+        "$@" &
+        DRIVER_PID=$!
+        wait "$DRIVER_PID" || return
+        DRIVER_PID=""
 }
 
 bench_end() {
         local status=$?
         trap - EXIT
+        if [ -n "$DRIVER_PID" ]; then kill -TERM "$DRIVER_PID" 2>/dev/null; wait "$DRIVER_PID" || true; fi
         if [ -n "$FUSED_PID" ]; then kill -TERM "$FUSED_PID" 2>/dev/null; wait "$FUSED_PID" || status=1; fi
         awk -v d="$D/" 'index($5, d) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r point; do umount -l "$point"; done
-        [ $status -eq 0 ] || tail -n 20 "$D/fused.log" 2>/dev/null
+        [ $status -eq 0 ] || tail -n 20 "$D/fused.log" >&2 || true
         rm -rf --one-file-system "$D"
         exit $status
 }
