@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the benches in Python share: a supervisor with a directory, loop devices and mounts of its own, all given back at the end."""
+import contextlib
+import ctypes
+import errno
 import json
 import os
 import shutil
@@ -8,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1 << 20
+BLOCK = os.urandom(MIB)
 LOOP_SECONDS = 10
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as after an interrupt, everything is given back
 
@@ -56,35 +61,88 @@ def wait_until(done, seconds):
     return True
 
 
-def fio(path, pattern, block, size, seconds, *words, direct=True, depth=1, offset=0):
-    """Returns (bytes, seconds)."""
-    command = ["fio", "--name=x", f"--filename={path}", f"--rw={pattern}", f"--bs={block}", f"--iodepth={depth}", f"--direct={int(direct)}",
-               "--ioengine=" + ("libaio" if depth > 1 else "psync"), f"--size={size}", f"--offset={offset}", "--randrepeat=1",
-               f"--runtime={seconds}", "--time_based", "--allow_file_create=0", "--output-format=json", *words]
-    text = run(command)
+class Moved(NamedTuple):
+    """What fio moved, and how long processors worked for it: the server, in user mode and in the kernel, and the kernel for everybody
+    else on the machine. Nothing is counted twice, and fio's start not at all."""
+    bytes: int
+    seconds: float
+    server: float
+    kernel: float
+
+    def rate(self):
+        return self.bytes / self.seconds / 1e6
+
+    def per_gib(self, seconds):
+        return seconds / (self.bytes / 2**30)
+
+
+def fio(path, pattern, block, size, seconds, *words, direct=True, depth=1, offset=0, pid=None):
+    """pid: of the server, if there is one."""
+    engine = "psync" if depth == 1 else "libaio" if direct else "io_uring"  # a buffered read of libaio's waits for the data
+    look = "cat /proc/stat" + (f" /proc/{pid}/stat" if pid else "")
+    command = ["fio", "--name=x", "--thread", f"--filename={path}", f"--rw={pattern}", f"--bs={block}", f"--iodepth={depth}", f"--direct={int(direct)}",
+               f"--ioengine={engine}", f"--size={size}", f"--offset={offset}", "--randrepeat=1", f"--runtime={max(round(seconds * 1000), 1)}ms",
+               "--time_based", "--allow_file_create=0", f"--exec_prerun={look}", f"--exec_postrun={look}", "--output-format=json", *words]
+    with tempfile.TemporaryDirectory() as directory:
+        text = run(command, cwd=directory)
+        before, after = (processor_times(os.path.join(directory, f"x.{when}.txt"), pid) for when in ("prerun", "postrun"))
     job = json.loads(text[text.index("{"):])["jobs"][0]
     if job["error"]:
         raise Failure(f"fio on {path}: error {job['error']}")
     facts = job["write" if "write" in pattern else "read"]
-    return max(facts["io_bytes"], 1), max(facts["runtime"] / 1000, 0.001)
+    if facts["io_bytes"] == 0:
+        raise Failure(f"fio on {path}: moved nothing")
+    user, system, kernel = (end - begin for begin, end in zip(before, after))
+    return Moved(facts["io_bytes"], max(facts["runtime"] / 1000, 0.001), user + system, max(kernel - system, 0))
 
 
-def kernel_seconds():
-    """Of all processors, since boot: time in the kernel, for whomever, interrupts with it."""
-    with open("/proc/stat") as file:
-        words = [int(w) for w in file.readline().split()[1:9]]
-    return (words[2] + words[5] + words[6]) / TICKS
+def has_io_uring():
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(425, 1, None)  # io_uring_setup, the same number everywhere
+    return ctypes.get_errno() == errno.EFAULT
 
 
-def server_facts(pid):
-    """Seconds of processors since its start, those in user mode among them; the most memory it had, in MiB."""
-    if pid is None:
-        return {"cpu": 0.0, "user": 0.0, "peak": 0.0}
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        fields = file.read().rpartition(")")[2].split()
+def processor_times(path, pid):
+    """From a copy of /proc/stat and the server's: its seconds in user mode and in the kernel, and those of the kernel for whomever, interrupts with them."""
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    words = [int(word) for word in lines[0].split()[1:9]]
+    server = lines[-1].rpartition(")")[2].split()[11:13] if pid else (0, 0)
+    return int(server[0]) / TICKS, int(server[1]) / TICKS, (words[2] + words[5] + words[6]) / TICKS
+
+
+def peak_mib(pid):
+    """The most memory that the process has had since forget_peak()."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
-    return {"cpu": (int(fields[11]) + int(fields[12])) / TICKS, "user": int(fields[11]) / TICKS, "peak": peak / 1024}
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+
+
+def forget_peak(pid):
+    with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
+def drop_caches():
+    run(["sync"])
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as caches:
+        caches.write("3")
+
+
+def bytes_read(devices):
+    """So far, of block devices, by whomever."""
+    total = 0
+    for device in devices:
+        with open(f"/sys/block/{os.path.basename(device)}/stat", encoding="ascii") as file:
+            total += int(file.read().split()[2]) * 512
+    return total
+
+
+def check_same(what, path, offset=0):
+    """A side that does not give the block that fill() wrote measures something else."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        if file.read(MIB) != BLOCK:
+            raise Failure(f"{what}: not the data that was written")
 
 
 def mounts_below(directory):
@@ -161,9 +219,9 @@ class Scratch:
         os.makedirs(path, exist_ok=True)
         return path
 
-    def fill(self, path, size):
-        """Data that no layer can make less of."""
-        block = os.urandom(1 << 20)
+    def fill(self, path, size, block=None):
+        """Data that no layer can make less of; block: a MiB that is repeated."""
+        block = block or os.urandom(MIB)
         with open(path, "wb") as file:
             for at in range(0, size, len(block)):
                 file.write(block[:size - at])
@@ -173,7 +231,7 @@ class Scratch:
     def image(self, kind, name, size, data=False):
         path = os.path.join(self.place(kind), name)
         if data:
-            return self.fill(path, size)
+            return self.fill(path, size, BLOCK)
         with open(path, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
         return path
@@ -184,7 +242,12 @@ class Scratch:
         return path
 
     def loop(self, image):
-        self.loops.append(run(["losetup", "--find", "--show", image]).strip())
+        """Past the cache of the disk: what is above shall not be measured against memory."""
+        on_disk = not image.startswith(self.memory + "/")
+        self.loops.append(run(["losetup", "--find", "--show", *(["--direct-io=on"] if on_disk else []), image]).strip())
+        with open(f"/sys/block/{os.path.basename(self.loops[-1])}/loop/dio", encoding="ascii") as file:
+            if on_disk and file.read().strip() != "1":
+                raise Failure(f"{image}: no direct I/O there")
         return self.loops[-1]
 
     @staticmethod
@@ -223,7 +286,8 @@ class Supervisor(Scratch):
     def give_back(self):
         left = []
         for point in reversed(self.served):
-            subprocess.run([*self.client(), "umount", point], capture_output=True, check=False, timeout=120)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run([*self.client(), "umount", point], capture_output=True, check=False, timeout=120)
         if self.process:
             self.process.terminate()
             try:
@@ -258,4 +322,4 @@ def inner_pid(pid):
         pids.append(parent)
         with open(f"/proc/{parent}/task/{parent}/children", encoding="utf-8") as file:
             todo += [int(word) for word in file.read().split()]
-    return max(pids, key=lambda p: server_facts(p)["peak"])
+    return max(pids, key=peak_mib)

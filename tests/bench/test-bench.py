@@ -5,7 +5,9 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,10 +28,11 @@ def script(name):
     return module
 
 
-soak = script("../soak/run")
+soak, data = script("../soak/run"), script("data")
+HAS_LOOPS = os.geteuid() == 0 and os.path.exists("/dev/loop-control")
 
 
-@unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/loop-control"), "needs root and loop devices")
+@unittest.skipUnless(HAS_LOOPS, "needs root and loop devices")
 class GiveBack(unittest.TestCase):
     """Where somebody else still has open what has to go."""
 
@@ -74,6 +77,97 @@ class GiveBack(unittest.TestCase):
             scratch.loop(scratch.image("tmpfs", "image", MIB))
             raise ZeroDivisionError
         self.assert_gone(scratch, scratch.loops[0])
+
+
+class Fio(unittest.TestCase):
+    STAT = "cpu {} 0 {} 0 0 {} {} 0 0 0\ncpu0 0 0 0 0\n"
+    SERVER = "7 (a) b) S" + " 0" * 10 + " {} {} 0\n"
+
+    def fio(self, seconds, n_bytes, pid=None):
+        ticks = supervisor.TICKS
+
+        def run(words, cwd):
+            self.words = words
+            for when, n in ("prerun", 0), ("postrun", ticks):
+                with open(os.path.join(cwd, f"x.{when}.txt"), "w", encoding="ascii") as file:
+                    file.write(self.STAT.format(9 * n, 5 * n, 2 * n, n) + (self.SERVER.format(3 * n, 2 * n) if pid else ""))
+            return "a note\n" + json.dumps({"jobs": [{"error": 0, "read": {"io_bytes": n_bytes, "runtime": 2000}}]})
+        with mock.patch.object(supervisor, "run", run):
+            return supervisor.fio("/data", "read", "1M", MIB, seconds, pid=pid)
+
+    def test_less_than_a_second(self):
+        self.fio(0.2, 1)
+        self.assertIn("--runtime=200ms", self.words)
+
+    def test_figures_do_not_overlap(self):
+        moved = self.fio(1, 4 << 30, pid=7)
+        self.assertEqual((moved.server, moved.kernel, moved.per_gib(moved.kernel)), (5, 8 - 2, 1.5))
+        self.assertEqual(self.fio(1, 1).kernel, 8)
+
+    def test_nothing_moved(self):
+        with self.assertRaisesRegex(Failure, "moved nothing"):
+            self.fio(1, 0)
+
+    def test_a_peak_is_that_of_the_row(self):
+        with open("/dev/zero", "rb") as zero:
+            self.assertEqual(len(zero.read(64 * MIB)), 64 * MIB)
+        before = supervisor.peak_mib(os.getpid())
+        supervisor.forget_peak(os.getpid())
+        self.assertLess(supervisor.peak_mib(os.getpid()), before - 32)
+
+    def test_other_data_than_was_written(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(bytes(MIB) + supervisor.BLOCK)
+            file.flush()
+            supervisor.check_same("side", file.name, MIB)
+            with self.assertRaisesRegex(Failure, "not the data"):
+                supervisor.check_same("side", file.name)
+
+
+class DataRows(unittest.TestCase):
+    def test_the_short_run_has_rows_of_every_kind(self):
+        rows = data.chosen(data.ROWS, "", True, True)
+        self.assertEqual({(row.writes(), row.mode) for row in rows}, {(row.writes(), row.mode) for row in data.ROWS})
+        for field in ("pattern", "depth"):
+            self.assertEqual({getattr(row, field) for row in rows}, {getattr(row, field) for row in data.ROWS})
+
+    def test_without_io_uring(self):
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            rows = data.chosen(data.ROWS, "^read", False, False)
+        self.assertEqual([row.name() for row in rows], ["read 1M QD1 direct", "read 1M QD16 direct", "read 1M QD1 buffered", "read 1M QD1 buffered, warm"])
+        self.assertIn("QD1 only", errors.getvalue())
+
+    def measure(self, row, from_device):
+        moved, read = supervisor.Moved(100 * MIB, 1.0, 0.0, 0.0), iter((0, from_device))
+        with tempfile.NamedTemporaryFile() as file, mock.patch.multiple(
+                data, fio=lambda *_, **__: moved, bytes_read=lambda _: next(read), drop_caches=lambda: None):
+            return data.measure(data.Side("native", file.name, []), row, MIB, 1)
+
+    def test_a_warm_row_that_reads_from_the_device(self):
+        warm = data.Row("read", "1M", 1, "buffered, warm")
+        with self.assertRaisesRegex(Failure, "40 of 100 MiB came from the device"):
+            self.measure(warm, 40 * MIB)
+        self.assertIn("MB/s", self.measure(warm, MIB))
+        self.assertIn("MB/s", self.measure(data.Row("read", "1M", 1, "buffered"), 100 * MIB))
+
+    @unittest.skipUnless(HAS_LOOPS and shutil.which("fio"), "needs root, loop devices and fio")
+    def test_a_device_stays_warm(self):
+        with Scratch() as scratch:
+            loop = scratch.loop(scratch.image("tmpfs", "image", 16 * MIB, data=True))
+            side = data.Side("native", loop, [loop])
+            side.check()
+            data.measure(side, data.Row("randread", "4k", 1, "buffered, warm"), 16 * MIB, 0.1)
+
+    @unittest.skipUnless(HAS_LOOPS, "needs root and loop devices")
+    def test_a_loop_device_over_the_disk_passes_its_cache_by(self):
+        with Scratch() as scratch:
+            image = scratch.image("disk", "image", MIB)
+            try:
+                loop = scratch.loop(image)
+            except Failure as failure:
+                self.skipTest(str(failure))
+            with open(f"/sys/block/{os.path.basename(loop)}/loop/dio", encoding="ascii") as file:
+                self.assertEqual(file.read().strip(), "1")
 
 
 class Soak(unittest.TestCase):
