@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ def script(name):
     return module
 
 
-soak, data = script("../soak/run"), script("data")
+soak, data, bench_run = script("../soak/run"), script("data"), script("run")
 HAS_LOOPS = os.geteuid() == 0 and os.path.exists("/dev/loop-control")
 
 
@@ -168,6 +169,44 @@ class DataRows(unittest.TestCase):
                 self.skipTest(str(failure))
             with open(f"/sys/block/{os.path.basename(loop)}/loop/dio", encoding="ascii") as file:
                 self.assertEqual(file.read().strip(), "1")
+
+
+class Run(unittest.TestCase):
+    def run_benches(self, figures):
+        with tempfile.TemporaryDirectory() as directory:
+            results = os.path.join(directory, "results")
+            words = ["run", "--only", "cache-policy", "--only", "floor", "--results", results, "--plot", os.path.join(directory, "plot.svg")]
+            with mock.patch.object(bench_run, "figures", lambda name, _: figures[name]()), mock.patch.object(sys, "argv", words), \
+                    contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                status = bench_run.main()
+            with open(results, encoding="utf-8") as file:
+                return status, file.read().splitlines()
+
+    def test_one_that_measures_nothing_or_breaks_is_a_failure(self):
+        one = {"row": "read", "unit": "usec", "fused": 1, "device": 1, "fuse": 1}
+        self.assertEqual(self.run_benches({"cache-policy": lambda: [], "floor": lambda: [one]}), (1, ["fail bench/cache-policy", "pass bench/floor"]))
+        self.assertEqual(self.run_benches({"cache-policy": lambda: 1 / 0, "floor": lambda: [one]}), (1, ["fail bench/cache-policy", "pass bench/floor"]))
+
+    def test_what_the_peer_takes(self):
+        def side(n):
+            return {"MB/s": n, "server s/GiB": n + 1, "kernel s/GiB": n + 2, "peak MiB": n + 3}
+        native, fuse2fs = bench_run.data([{"server": "ext4", "place": "tmpfs", "row": "randread 4k QD1 direct", "sides": {
+            "native": {"MB/s": 40, "kernel s/GiB": 42}, "fused": side(30), "fuse2fs": side(10)}}])
+        self.assertEqual((native["aim"], native["server"], native["kernel"], native["peak"], native["kernel_peer"]), (0.6, 31, 32, 33, 42))
+        self.assertNotIn("server_peer", native)
+        self.assertEqual((fuse2fs["aim"], fuse2fs["server_peer"], fuse2fs["kernel_peer"], fuse2fs["peak_peer"]), (3, 11, 12, 13))
+
+    def test_an_interrupted_bench_gives_back_what_it_has(self):
+        with tempfile.TemporaryDirectory() as directory:
+            ready, gone = os.path.join(directory, "ready"), os.path.join(directory, "gone")
+            bench = f"trap 'kill $!; echo > {gone}; exit 143' TERM; sleep 60 & echo > {ready}; wait"
+            code = ("import runpy, signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+                    "runpy.run_path(sys.argv[1], run_name='run')['output'](['sh', '-c', sys.argv[2]])")
+            with subprocess.Popen([sys.executable, "-c", code, os.path.join(HERE, "run"), bench]) as process:
+                self.assertTrue(supervisor.wait_until(lambda: os.path.exists(ready), 20))
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(timeout=20), 143)
+            self.assertTrue(os.path.exists(gone))
 
 
 class Soak(unittest.TestCase):
