@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* lookup-driver ROUNDS JSON SIZE...: what a lookup of one extent costs among SIZE of them, and what an extent takes
  * in memory: in the mapping cache, in a sorted array of 32-byte records with bsearch(3), and in a red-black tree
- * (tsearch(3)) of such records. And, as what no structure can go below that does not fit into the processor's caches: one read at a
- * place that the position asked for decides, in memory of the mapping cache's size.
+ * (tsearch(3)) of such records. As a lower bound for any structure larger than the processor's caches: one read at a place that
+ * the position asked for decides, in memory of the mapping cache's size.
  *
  * Extents are 1 to 64 blocks long, one in eight has a gap before it, their places on the device are random. random:
  * positions that are independent of each other; chained: each depends on what was found for the one before;
