@@ -16,6 +16,7 @@ struct MapFiles {
         Shard shards[N_SHARDS];
         pthread_mutex_t hand_lock; /* of the hand of a clock, for caches that are given up */
         size_t hand_shard, hand_bucket;
+        size_t idle_shard, idle_bucket; /* where map_files_idle() goes on */
 };
 
 /* By other bits than those that say where in its table a file is. */
@@ -32,7 +33,7 @@ int map_files_new(MapFiles **ret) {
 
         if (!files)
                 return -ENOMEM;
-        files->hand_shard = files->hand_bucket = 0;
+        files->hand_shard = files->hand_bucket = files->idle_shard = files->idle_bucket = 0;
         (void) pthread_mutex_init(&files->hand_lock, NULL);
         for (size_t i = 0; i < N_SHARDS; i++) {
                 files->shards[i].files = (HashTable){0};
@@ -130,6 +131,45 @@ MapFile *map_file_get(MapFiles *files, uint64_t nodeid) {
                 (void) atomic_fetch_add_explicit(&file->n_ref, 1, memory_order_relaxed);
         (void) pthread_rwlock_unlock(&shard->lock);
         return file;
+}
+
+size_t map_files_count(MapFiles *files) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < N_SHARDS; i++) {
+                (void) pthread_rwlock_rdlock(&files->shards[i].lock);
+                n += files->shards[i].files.n;
+                (void) pthread_rwlock_unlock(&files->shards[i].lock);
+        }
+        return n;
+}
+
+/* Up to the end of its table. What does not fit of a bucket has its turn in the next round. */
+static size_t idle_of_shard(MapFiles *files, Shard *shard, uint64_t *ret, size_t max) {
+        size_t n = 0;
+
+        for (; files->idle_bucket < hash_n_buckets(&shard->files) && n < max; files->idle_bucket++)
+                for (HashLink *link = shard->files.buckets[files->idle_bucket]; link && n < max; link = link->next)
+                        if (((MapFile *) link)->n_ref == 1)
+                                ret[n++] = link->key;
+        return n;
+}
+
+/* Once round at most. */
+size_t map_files_idle(MapFiles *files, uint64_t *ret, size_t max) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < N_SHARDS && n < max; i++) {
+                Shard *shard = &files->shards[files->idle_shard];
+                (void) pthread_rwlock_rdlock(&shard->lock);
+                n += idle_of_shard(files, shard, ret + n, max - n);
+                if (files->idle_bucket >= hash_n_buckets(&shard->files)) {
+                        files->idle_shard = (files->idle_shard + 1) % N_SHARDS;
+                        files->idle_bucket = 0;
+                }
+                (void) pthread_rwlock_unlock(&shard->lock);
+        }
+        return n;
 }
 
 /* ---- what is cached of files that nobody is at ---------------------------------------------------------------------- */

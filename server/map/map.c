@@ -15,6 +15,7 @@
 
 #define CACHE_BYTES_DEFAULT (32ULL << 20)
 #define THREADS_DEFAULT 4U
+#define FILES_MAX 1000000U
 #define MAX_READ "max_read=262144"
 
 void map_log(struct fused_map *map, const char *format, ...) {
@@ -130,7 +131,7 @@ int fused_map_new(struct fused_map **ret, struct fuse_service *sf, struct fuse_a
         if (!map)
                 return -ENOMEM;
         *map = (struct fused_map){
-                .service = sf, .operations = *operations, .config = *config, .userdata = userdata, .engine = &map_user_engine,
+                .service = sf, .operations = *operations, .config = *config, .userdata = userdata, .engine = &map_user_engine, .files_max = FILES_MAX,
                 .has_fallocate = HAS(fallocate), .has_fsync = HAS(fsync), .has_fsyncdir = HAS(fsyncdir),
                 .kernel_calls = &map_kernel_calls, .caretaker_fd = -EBADF, .flush.lock = PTHREAD_MUTEX_INITIALIZER};
         if (map->config.max_bytes == 0)

@@ -57,6 +57,7 @@ struct fused_map {
         MapDevice devices[MAP_DEVICES_MAX]; /* number - 1 */
         uint32_t n_devices;
         MapFiles *files;              /* owned */
+        size_t files_max;             /* from here on the kernel is asked to forget some; 0: it does not take that */
         MappingPool *pool;            /* owned */
         MapProgram *program;          /* owned; set once, before requests are served */
         bool program_attached;        /* the kernel runs it */
@@ -136,6 +137,9 @@ MapFiles *map_files_free(MapFiles *files);
 int map_file_lookup(MapFiles *files, uint64_t nodeid, uint64_t ino, uint64_t size, unsigned n_errors) _must_check_;
 void map_file_forget(MapFiles *files, uint64_t nodeid, uint64_t n_lookup);
 MappingGiveUp map_files_give_up; /* userdata: MapFiles */
+size_t map_files_count(MapFiles *files);
+/* At most n that no request is at, in turn; returns how many. For one thread. */
+size_t map_files_idle(MapFiles *files, uint64_t *ret, size_t n);
 MapFile *map_file_get(MapFiles *files, uint64_t nodeid); /* a reference, or NULL */
 MapFile *map_file_unref(MapFile *file);
 DEFINE_CLEANUP(MapFile *, map_file_unrefp, map_file_unref)

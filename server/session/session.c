@@ -194,6 +194,17 @@ void session_needs_nobody(SessionThread *thread) {
         (void) atomic_fetch_sub(&thread->session->n_needing, 1);
 }
 
+int session_notify_waiting(Session *session, int code, const void *data, size_t size) {
+        SessionThread *thread = &session->threads[0];
+        int r;
+
+        if (!session_needs_others(thread))
+                return -ECANCELED;
+        r = session_notify(thread, code, data, size);
+        session_needs_nobody(thread);
+        return r;
+}
+
 static bool ends(Session *session) {
         return session->stop && atomic_load(&session->n_needing) == 0;
 }

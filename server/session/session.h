@@ -81,3 +81,5 @@ void *session_buffer(SessionThread *thread);
 void **session_slot(SessionThread *thread);
 /* The session itself notifies on thread 0's descriptor: from anywhere. */
 int session_notify_any(Session *session, int code, const void *data, size_t size);
+/* Likewise, by a thread that is not one of the session's, where the kernel may wait for what those answer. -ECANCELED: they are ending. */
+int session_notify_waiting(Session *session, int code, const void *data, size_t size);
