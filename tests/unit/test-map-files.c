@@ -68,7 +68,7 @@ static void test_many(void **state) {
                 assert_int_equal(map_file_lookup(files, 2 + i, 2 + i, 0, 0), 0);
         many = get_at_random(files, MANY);
         printf("%.0f ns among %u files, %.0f ns among %u\n", few, FEW, many, MANY);
-        assert_true(many < 30 * few); /* which is what misses of the processor's cache make of it, and not a search */
+        assert_true(many < 200 * few); /* misses of the processor's cache, also of a busy machine, make less of it; a search of all makes thousands */
         for (unsigned i = 0; i < MANY; i += 2)
                 map_file_forget(files, 2 + i, 1);
         for (unsigned i = 0; i < 1000; i++) {
