@@ -62,23 +62,23 @@ int acl_mode(const void *value, size_t size, mode_t *mode, bool *ret_is_mode) {
         return 0;
 }
 
-/* Takes away what the mode does not give. */
-static void restrict_to(AclEntry *entries, size_t n, mode_t mode) {
-        AclEntry *mask = find(entries, n, TAG_MASK), *user = find(entries, n, TAG_USER_OBJ), *other = find(entries, n, TAG_OTHER);
-        AclEntry *group = mask ? mask : find(entries, n, TAG_GROUP_OBJ);
+/* What a mode speaks of: the owner, the mask or, without one, the group, and others. They get the mode's bits, or lose what it does not give. */
+static void apply_mode(AclEntry *entries, size_t n, mode_t mode, bool restricts) {
+        AclEntry *mask = find(entries, n, TAG_MASK);
+        AclEntry *const parts[] = {find(entries, n, TAG_USER_OBJ), mask ? mask : find(entries, n, TAG_GROUP_OBJ), find(entries, n, TAG_OTHER)};
 
-        if (user)
-                user->perm &= ext2fs_cpu_to_le16((uint16_t) (mode >> 6 & 7));
-        if (group)
-                group->perm &= ext2fs_cpu_to_le16((uint16_t) (mode >> 3 & 7));
-        if (other)
-                other->perm &= ext2fs_cpu_to_le16((uint16_t) (mode & 7));
+        for (size_t i = 0; i < ELEMENTSOF(parts); i++)
+                if (parts[i]) {
+                        uint16_t bits = ext2fs_cpu_to_le16((uint16_t) (mode >> (6 - 3 * i) & 7));
+                        parts[i]->perm = restricts ? parts[i]->perm & bits : bits;
+                }
 }
 
 static int store(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size) {
         struct ext2_xattr_handle *handle = NULL;
         errcode_t error = ext2fs_xattrs_open(volume->fs, ino, &handle);
 
+        volume->is_dirty = true;
         if (!error)
                 error = ext2fs_xattrs_read(handle);
         if (!error)
@@ -88,9 +88,17 @@ static int store(Volume *volume, ext2_ino_t ino, const char *name, const void *v
         return volume_error(volume, error, ino);
 }
 
+/* The access ACL: the version that value begins with, and these entries. */
+static int store_entries(Volume *volume, ext2_ino_t ino, const void *value, const AclEntry *entries, size_t n) {
+        char buffer[4 + ENTRIES_MAX * sizeof *entries];
+
+        memcpy(buffer, value, 4);
+        memcpy(buffer + 4, entries, n * sizeof *entries);
+        return store(volume, ino, "system.posix_acl_access", buffer, 4 + n * sizeof *entries);
+}
+
 int acl_inherit(Volume *volume, ext2_ino_t dir, ext2_ino_t ino, mode_t umask, mode_t *mode) {
         AclEntry entries[ENTRIES_MAX];
-        char buffer[4 + sizeof entries];
         void *value = NULL;
         size_t size, n;
         int r;
@@ -106,12 +114,28 @@ int acl_inherit(Volume *volume, ext2_ino_t dir, ext2_ino_t ino, mode_t umask, mo
         if (r >= 0 && S_ISDIR(*mode))
                 r = store(volume, ino, "system.posix_acl_default", value, size);
         if (r >= 0) {
-                restrict_to(entries, n, *mode);
+                apply_mode(entries, n, *mode, /* restricts= */ true);
                 *mode = (*mode & ~(mode_t) 0777) | mode_of(entries, n);
-                memcpy(buffer, value, 4);
-                memcpy(buffer + 4, entries, n * sizeof *entries);
                 if (n > 3)
-                        r = store(volume, ino, "system.posix_acl_access", buffer, size);
+                        r = store_entries(volume, ino, value, entries, n);
+        }
+        (void) ext2fs_free_mem(&value);
+        return r;
+}
+
+int acl_chmod(Volume *volume, ext2_ino_t ino, mode_t mode) {
+        AclEntry entries[ENTRIES_MAX];
+        void *value = NULL;
+        size_t size, n;
+        int r;
+
+        r = xattr_get(volume, ino, "system.posix_acl_access", &value, &size);
+        if (r < 0)
+                return r == -ENODATA ? 0 : r;
+        r = parse(value, size, entries, &n);
+        if (r >= 0) {
+                apply_mode(entries, n, mode, /* restricts= */ false);
+                r = store_entries(volume, ino, value, entries, n);
         }
         (void) ext2fs_free_mem(&value);
         return r;

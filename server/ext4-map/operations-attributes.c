@@ -69,6 +69,13 @@ static int set_attributes(ext2_ino_t ino, const struct stat *to, int which, stru
                 if (r < 0)
                         return r;
         }
+        if (which & FUSE_SET_ATTR_MODE) { /* first: who loses rights must not keep them in the ACL if it cannot be stored */
+                r = acl_chmod(volume, ino, to->st_mode);
+                if (r >= 0)
+                        r = inode_read(volume, ino, &inode); /* attributes are in it */
+                if (r < 0)
+                        return r;
+        }
         if (which & ~FUSE_SET_ATTR_SIZE) {
                 apply(&inode, to, which);
                 r = inode_write(volume, ino, &inode);

@@ -250,3 +250,5 @@ int xattr_list(Volume *volume, ext2_ino_t ino, bool privileged, char **ret, size
 int acl_inherit(Volume *volume, ext2_ino_t dir, ext2_ino_t ino, mode_t umask, mode_t *mode) _must_check_;
 /* setfacl: *mode becomes what the ACL says; *ret_is_mode: it says no more than that. */
 int acl_mode(const void *value, size_t size, mode_t *mode, bool *ret_is_mode) _must_check_;
+/* chmod: the ACL of the file, if it has one, says the same as this mode. */
+int acl_chmod(Volume *volume, ext2_ino_t ino, mode_t mode) _must_check_;
