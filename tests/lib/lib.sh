@@ -194,8 +194,15 @@ attach_loop() { # FILE [losetup options]: leaves the device in $LOOP
         LOOP=$(losetup --find --show "${@:2}" "$1")
         LOOPS+=("$LOOP")
 }
-detach_loop() { losetup -d "$1"; wait_for "the end of $1" 5 loop_gone "$1"; }
-loop_gone() { ! losetup "$1" >/dev/null 2>&1; }
+detach_loop() { # from now on it may be somebody else's
+        local loop rest=() file
+        file=$(losetup -nO BACK-FILE "$1")
+        losetup -d "$1"
+        wait_for "the end of $1" 5 loop_gone "$1" "$file"
+        for loop in "${LOOPS[@]}"; do [ "$loop" = "$1" ] || rest+=("$loop"); done
+        LOOPS=("${rest[@]}")
+}
+loop_gone() { [ "$(losetup -nO BACK-FILE "$1" 2>/dev/null)" != "$2" ]; }
 
 native_mount() { # ARGUMENTS of mount(8) ... DIRECTORY: taken down at the end
         mount "$@"
