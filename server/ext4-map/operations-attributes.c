@@ -145,8 +145,10 @@ static void on_listxattr(fuse_req_t req, fuse_ino_t id, size_t size) {
 }
 
 static void on_setxattr(fuse_req_t req, fuse_ino_t id, const char *name, const char *value, size_t size, int flags) {
+        const struct fuse_ctx *caller = fuse_req_ctx(req);
+
         server_lock();
-        int r = server.volume.read_only ? -EROFS : xattr_set(&server.volume, ino_of(id), name, value, size, flags);
+        int r = server.volume.read_only ? -EROFS : xattr_set(&server.volume, ino_of(id), name, value, size, flags, caller->uid, caller->gid);
         server_unlock();
         (void) fuse_reply_err(req, -r);
 }

@@ -243,7 +243,8 @@ int make_readlink(Volume *volume, ext2_ino_t ino, char *ret, size_t size) _must_
 /* ---- xattr.c, acl.c ------------------------------------------------------------------------------------------------- */
 
 int xattr_get(Volume *volume, ext2_ino_t ino, const char *name, void **ret, size_t *ret_size) _must_check_; /* freed with ext2fs_free_mem() */
-int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size, int flags) _must_check_;
+/* uid, gid: of who sets it. */
+int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size, int flags, uid_t uid, gid_t gid) _must_check_;
 int xattr_remove(Volume *volume, ext2_ino_t ino, const char *name) _must_check_;
 int xattr_list(Volume *volume, ext2_ino_t ino, bool privileged, char **ret, size_t *ret_size) _must_check_; /* freed with free() */
 /* A new file below dir: what the directory's default ACL and the umask make of *mode; the ACLs are stored in ino. */

@@ -53,7 +53,14 @@ static int check_existing(Volume *volume, struct ext2_xattr_handle *handle, cons
         return error && flags & XATTR_REPLACE ? -ENODATA : 0;
 }
 
-int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size, int flags) {
+/* What an ACL says of a mode; set-group-id goes if who says it is not of that group (further groups are not known), as with chmod(2). */
+static void take_mode(Inode *inode, mode_t mode, uid_t uid, gid_t gid) {
+        const unsigned kept = uid != 0 && gid != inode_group(inode) ? ~(0777U | S_ISGID) : ~0777U;
+
+        inode->i_mode = (uint16_t) ((inode->i_mode & kept) | (mode & 0777U));
+}
+
+int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size, int flags, uid_t uid, gid_t gid) {
         _cleanup_attributes_ struct ext2_xattr_handle *handle = NULL;
         mode_t mode = 0;
         bool is_mode = false, is_access = strcmp(name, "system.posix_acl_access") == 0;
@@ -84,13 +91,14 @@ int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *valu
         if (r < 0)
                 return r;
         if (is_access)
-                inode.i_mode = (uint16_t) ((inode.i_mode & ~0777U) | (mode & 0777U));
+                take_mode(&inode, mode, uid, gid);
         inode_touch(&inode, INODE_CTIME);
         return inode_write(volume, ino, &inode);
 }
 
 int xattr_remove(Volume *volume, ext2_ino_t ino, const char *name) {
         _cleanup_attributes_ struct ext2_xattr_handle *handle = NULL;
+        const bool is_acl = strncmp(name, "system.", 7) == 0; /* "none" is one, too */
         int r;
 
         if (!is_known(name))
@@ -99,7 +107,7 @@ int xattr_remove(Volume *volume, ext2_ino_t ino, const char *name) {
         if (r >= 0)
                 r = check_existing(volume, handle, name, XATTR_REPLACE);
         if (r < 0)
-                return r;
+                return r == -ENODATA && is_acl ? 0 : r;
         volume->is_dirty = true;
         r = volume_error(volume, ext2fs_xattr_remove(handle, name), ino);
         return r < 0 ? r : inode_changed(volume, ino, INODE_CTIME);

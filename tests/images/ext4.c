@@ -80,7 +80,7 @@ static void write_to_file(Volume *volume, ext2_ino_t ino) {
         (void) !space_allocate(volume, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 65536, &size);
         (void) !space_allocate(volume, ino, 0, 1 << 18, 65536, &size);
         (void) !space_set_size(volume, ino, 5000);
-        (void) !xattr_set(volume, ino, "user.q", "v", 1, 0);
+        (void) !xattr_set(volume, ino, "user.q", "v", 1, 0, 0, 0);
 }
 
 static void write_to_directory(Volume *volume, ext2_ino_t ino) {

@@ -53,6 +53,19 @@ os.mkdir("dir"); os.setxattr("dir", "system.posix_acl_access", full); os.setxatt
 os.chmod("dir", 0o700); state("dir")
 print("  ", show(os.getxattr("dir", "system.posix_acl_default")))
 
+print("an ACL takes set-group-id from who is not of the group")
+for k, (uid, gid, a) in enumerate(itertools.product((0, 1000), (2000, 1000), (full, plain))):
+    for kind in "file", "dir":
+        name = f"set-id-{kind}{k}"
+        os.mkdir(name) if kind == "dir" else open(name, "w").close()
+        os.chown(name, 1000, 2000); os.chmod(name, 0o6770)
+        print("  ", "setfacl by", uid, gid, as_user(uid, gid, [], os.setxattr, name, "system.posix_acl_access", a))
+        state(name)
+        print("  ", "and of its own", as_user(uid, gid, [], os.removexattr, name, "system.posix_acl_access"))
+        state(name)
+name = "set-id-default"; os.mkdir(name); os.chown(name, 1000, 2000); os.chmod(name, 0o2770)
+print("  ", as_user(1000, 1000, [], os.setxattr, name, "system.posix_acl_default", full)); state(name)
+
 print("and what is inherited")
 for k, mode in enumerate((0o666, 0o600, 0o777)):
     os.close(os.open(f"dir/file{k}", os.O_CREAT | os.O_WRONLY, mode)); state(f"dir/file{k}")

@@ -37,10 +37,10 @@ mount_twins() {
 umount_twins() {
         fusectl umount "$T/map"
         umount "$T/native"
-        fsck_clean "$MAP_LOOP"
-        fsck_clean "$NATIVE_LOOP"
         detach_loop "$MAP_LOOP"
         detach_loop "$NATIVE_LOOP"
+        fsck_clean "$T/map.img"
+        fsck_clean "$T/native.img"
 }
 forget_caches() { sync; echo 3 >/proc/sys/vm/drop_caches; }
 # same_on_twins COMMAND...: with either directory as its last word; what it prints has to be the same, and not nothing.
