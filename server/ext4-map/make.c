@@ -255,10 +255,6 @@ int make_readlink(Volume *volume, ext2_ino_t ino, char *ret, size_t size) {
 
 /* ---- names of inodes that are there --------------------------------------------------------------------------------- */
 
-static int is_fixed(const Inode *inode) {
-        return inode->i_flags & (EXT2_IMMUTABLE_FL | EXT2_APPEND_FL) ? -EPERM : 0;
-}
-
 int make_link(Volume *volume, ext2_ino_t ino, ext2_ino_t dir, const char *name) {
         Inode parent, inode;
         int r;
@@ -267,7 +263,7 @@ int make_link(Volume *volume, ext2_ino_t ino, ext2_ino_t dir, const char *name) 
         if (r >= 0)
                 r = inode_read(volume, ino, &inode);
         if (r >= 0)
-                r = is_fixed(&inode);
+                r = inode_check_fixed(&inode);
         if (r < 0)
                 return r;
         if (S_ISDIR(inode.i_mode) || inode.i_links_count == 0)
@@ -324,13 +320,13 @@ int make_unlink(Volume *volume, ext2_ino_t dir, const char *name, bool directory
         if (r >= 0)
                 r = inode_read(volume, ino, &inode);
         if (r >= 0)
-                r = is_fixed(&inode);
+                r = inode_check_fixed(&inode);
         if (r >= 0)
                 r = check_directory(volume, ino, &inode, directory);
         if (r >= 0)
                 r = inode_read(volume, dir, &parent);
         if (r >= 0)
-                r = is_fixed(&parent);
+                r = inode_check_fixed(&parent);
         if (r >= 0)
                 r = name_remove(volume, dir, name);
         if (r < 0)
@@ -413,6 +409,19 @@ static int rename_plain(Rename *rename) {
         return r;
 }
 
+/* No name goes from a directory that is immutable or can only be added to, nor takes another's place there; none comes to an immutable one. */
+static int check_directories(const Rename *rename, bool replaces) {
+        Inode from, to;
+        int r;
+
+        r = inode_read(rename->volume, rename->from_dir, &from);
+        if (r >= 0)
+                r = inode_check_fixed(&from);
+        if (r >= 0)
+                r = inode_read(rename->volume, rename->to_dir, &to);
+        return r < 0 ? r : replaces ? inode_check_fixed(&to) : to.i_flags & EXT2_IMMUTABLE_FL ? -EPERM : 0;
+}
+
 static int find_both(Rename *rename, unsigned flags) {
         Volume *volume = rename->volume;
         Inode dir;
@@ -422,7 +431,7 @@ static int find_both(Rename *rename, unsigned flags) {
         if (r >= 0)
                 r = inode_read(volume, rename->ino, &rename->inode);
         if (r >= 0)
-                r = is_fixed(&rename->inode);
+                r = inode_check_fixed(&rename->inode);
         if (r < 0)
                 return r;
         r = name_lookup(volume, rename->to_dir, rename->to, &rename->other);
@@ -435,7 +444,7 @@ static int find_both(Rename *rename, unsigned flags) {
         }
         if (r >= 0)
                 r = flags & RENAME_NOREPLACE ? -EEXIST : inode_read(volume, rename->other, &rename->other_inode);
-        return r < 0 ? r : is_fixed(&rename->other_inode);
+        return r < 0 ? r : inode_check_fixed(&rename->other_inode);
 }
 
 int make_rename(Volume *volume, ext2_ino_t from_dir, const char *from, ext2_ino_t to_dir, const char *to, unsigned flags) {
@@ -445,6 +454,8 @@ int make_rename(Volume *volume, ext2_ino_t from_dir, const char *from, ext2_ino_
         if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) || flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
                 return -EINVAL;
         r = find_both(&rename, flags);
+        if (r >= 0)
+                r = check_directories(&rename, /* replaces= */ rename.other != 0);
         if (r < 0 || rename.ino == rename.other)
                 return r;
         r = flags & RENAME_EXCHANGE ? exchange(&rename) : rename_plain(&rename);

@@ -48,6 +48,14 @@ static void apply(Inode *inode, const struct stat *to, int which) {
                 inode_set_time(inode, INODE_MTIME, which & FUSE_SET_ATTR_MTIME_NOW ? &now : &to->st_mtim);
 }
 
+/* The kernel hands over the times of what was appended with SETATTR, and nothing tells that from utimensat(2). */
+static int check_flags(const Inode *inode, int which) {
+        const bool old_atime = which & FUSE_SET_ATTR_ATIME && !(which & FUSE_SET_ATTR_ATIME_NOW);
+        const bool more = which & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE);
+
+        return inode->i_flags & EXT2_IMMUTABLE_FL || (inode->i_flags & EXT2_APPEND_FL && (old_atime || more)) ? -EPERM : 0;
+}
+
 static int set_attributes(ext2_ino_t ino, const struct stat *to, int which, struct stat *ret) {
         Volume *volume = &server.volume;
         Inode inode;
@@ -58,8 +66,9 @@ static int set_attributes(ext2_ino_t ino, const struct stat *to, int which, stru
                 return r;
         if (volume->read_only)
                 return -EROFS;
-        if (inode.i_flags & (EXT2_IMMUTABLE_FL | EXT2_APPEND_FL) && which & ~(FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW))
-                return -EPERM;
+        r = check_flags(&inode, which);
+        if (r < 0)
+                return r;
         if (which & FUSE_SET_ATTR_SIZE) {
                 r = inode_is_regular(&inode) ? space_set_size(volume, ino, (uint64_t) to->st_size) : -EINVAL;
                 if (r >= 0)
@@ -280,12 +289,6 @@ static int kill_set_id(Volume *volume, ext2_ino_t ino, Inode *inode, uid_t uid, 
         return r < 0 ? r : 1;
 }
 
-static int kill_capability(Volume *volume, ext2_ino_t ino) {
-        int r = xattr_remove(volume, ino, "security.capability");
-
-        return r == -ENODATA || r == -EOPNOTSUPP ? 0 : r < 0 ? r : 1;
-}
-
 static int kill_privileges(Volume *volume, ext2_ino_t ino, unsigned how, uid_t uid, gid_t gid) {
         int r, set_id = 0, capability = 0;
         Inode inode;
@@ -296,7 +299,7 @@ static int kill_privileges(Volume *volume, ext2_ino_t ino, unsigned how, uid_t u
         if (how & FUSED_KILL_SET_ID)
                 set_id = kill_set_id(volume, ino, &inode, uid, gid);
         if (how & FUSED_KILL_CAPABILITY)
-                capability = kill_capability(volume, ino);
+                capability = xattr_drop(volume, ino, "security.capability");
         return set_id < 0 ? set_id : capability < 0 ? capability : set_id | capability;
 }
 

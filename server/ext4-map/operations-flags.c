@@ -24,6 +24,8 @@ static int set_flags(ext2_ino_t ino, uid_t uid, uint32_t to) {
                 return -EPERM;
         if ((to ^ inode.i_flags) & EXT2_FL_USER_VISIBLE & ~CHANGEABLE)
                 return -EOPNOTSUPP;
+        if (inode.i_flags & EXT2_IMMUTABLE_FL && (to ^ inode.i_flags) & CHANGEABLE)
+                return -EPERM;
         inode.i_flags = (inode.i_flags & ~CHANGEABLE) | (to & CHANGEABLE);
         inode_touch(&inode, INODE_CTIME);
         return inode_write(volume, ino, &inode);

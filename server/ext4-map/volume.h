@@ -155,6 +155,10 @@ uint64_t inode_size(const Inode *inode);
 static inline struct ext2_inode *inode_small(Inode *inode) {
         return (struct ext2_inode *) inode;
 }
+/* -EPERM: it must stay as it is. */
+static inline int inode_check_fixed(const Inode *inode) {
+        return inode->i_flags & (EXT2_IMMUTABLE_FL | EXT2_APPEND_FL) ? -EPERM : 0;
+}
 static inline bool inode_is_regular(const Inode *inode) {
         return S_ISREG(inode->i_mode);
 }
@@ -246,6 +250,7 @@ int xattr_get(Volume *volume, ext2_ino_t ino, const char *name, void **ret, size
 /* uid, gid: of who sets it. */
 int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size, int flags, uid_t uid, gid_t gid) _must_check_;
 int xattr_remove(Volume *volume, ext2_ino_t ino, const char *name) _must_check_;
+int xattr_drop(Volume *volume, ext2_ino_t ino, const char *name) _must_check_; /* whoever may do so; 1: it was there */
 int xattr_list(Volume *volume, ext2_ino_t ino, bool privileged, char **ret, size_t *ret_size) _must_check_; /* freed with free() */
 /* A new file below dir: what the directory's default ACL and the umask make of *mode; the ACLs are stored in ino. */
 int acl_inherit(Volume *volume, ext2_ino_t dir, ext2_ino_t ino, mode_t umask, mode_t *mode) _must_check_;

@@ -69,7 +69,9 @@ int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *valu
 
         if (!is_known(name))
                 return -EOPNOTSUPP;
-        r = is_access ? inode_read(volume, ino, &inode) : 0;
+        r = inode_read(volume, ino, &inode);
+        if (r >= 0)
+                r = inode_check_fixed(&inode);
         if (r >= 0 && is_access) {
                 mode = inode.i_mode;
                 r = acl_mode(value, size, &mode, &is_mode);
@@ -96,21 +98,34 @@ int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *valu
         return inode_write(volume, ino, &inode);
 }
 
-int xattr_remove(Volume *volume, ext2_ino_t ino, const char *name) {
+int xattr_drop(Volume *volume, ext2_ino_t ino, const char *name) {
         _cleanup_attributes_ struct ext2_xattr_handle *handle = NULL;
-        const bool is_acl = strncmp(name, "system.", 7) == 0; /* "none" is one, too */
         int r;
 
-        if (!is_known(name))
-                return -EOPNOTSUPP;
         r = open_attributes(volume, ino, &handle);
         if (r >= 0)
                 r = check_existing(volume, handle, name, XATTR_REPLACE);
         if (r < 0)
-                return r == -ENODATA && is_acl ? 0 : r;
+                return r == -ENODATA ? 0 : r;
         volume->is_dirty = true;
         r = volume_error(volume, ext2fs_xattr_remove(handle, name), ino);
-        return r < 0 ? r : inode_changed(volume, ino, INODE_CTIME);
+        if (r >= 0)
+                r = inode_changed(volume, ino, INODE_CTIME);
+        return r < 0 ? r : 1;
+}
+
+int xattr_remove(Volume *volume, ext2_ino_t ino, const char *name) {
+        Inode inode;
+        int r;
+
+        if (!is_known(name))
+                return -EOPNOTSUPP;
+        r = inode_read(volume, ino, &inode);
+        if (r >= 0)
+                r = inode_check_fixed(&inode);
+        if (r >= 0)
+                r = xattr_drop(volume, ino, name);
+        return r == 0 && strncmp(name, "system.", 7) != 0 ? -ENODATA : MIN_OF(r, 0); /* no ACL is one, too */
 }
 
 typedef struct List {
