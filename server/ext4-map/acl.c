@@ -74,27 +74,13 @@ static void apply_mode(AclEntry *entries, size_t n, mode_t mode, bool restricts)
                 }
 }
 
-static int store(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size) {
-        struct ext2_xattr_handle *handle = NULL;
-        errcode_t error = ext2fs_xattrs_open(volume->fs, ino, &handle);
-
-        volume->is_dirty = true;
-        if (!error)
-                error = ext2fs_xattrs_read(handle);
-        if (!error)
-                error = ext2fs_xattr_set(handle, name, value, size);
-        if (handle)
-                (void) ext2fs_xattrs_close(&handle);
-        return volume_error(volume, error, ino);
-}
-
 /* The access ACL: the version that value begins with, and these entries. */
 static int store_entries(Volume *volume, ext2_ino_t ino, const void *value, const AclEntry *entries, size_t n) {
         char buffer[4 + ENTRIES_MAX * sizeof *entries];
 
         memcpy(buffer, value, 4);
         memcpy(buffer + 4, entries, n * sizeof *entries);
-        return store(volume, ino, "system.posix_acl_access", buffer, 4 + n * sizeof *entries);
+        return xattr_store(volume, ino, "system.posix_acl_access", buffer, 4 + n * sizeof *entries);
 }
 
 int acl_inherit(Volume *volume, ext2_ino_t dir, ext2_ino_t ino, mode_t umask, mode_t *mode) {
@@ -112,7 +98,7 @@ int acl_inherit(Volume *volume, ext2_ino_t dir, ext2_ino_t ino, mode_t umask, mo
                 return r;
         r = parse(value, size, entries, &n);
         if (r >= 0 && S_ISDIR(*mode))
-                r = store(volume, ino, "system.posix_acl_default", value, size);
+                r = xattr_store(volume, ino, "system.posix_acl_default", value, size);
         if (r >= 0) {
                 apply_mode(entries, n, *mode, /* restricts= */ true);
                 *mode = (*mode & ~(mode_t) 0777) | mode_of(entries, n);

@@ -250,7 +250,9 @@ int xattr_get(Volume *volume, ext2_ino_t ino, const char *name, void **ret, size
 /* uid, gid: of who sets it. */
 int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size, int flags, uid_t uid, gid_t gid) _must_check_;
 int xattr_remove(Volume *volume, ext2_ino_t ino, const char *name) _must_check_;
-int xattr_drop(Volume *volume, ext2_ino_t ino, const char *name) _must_check_; /* whoever may do so; 1: it was there */
+/* Whatever may be done to the file: */
+int xattr_store(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size) _must_check_;
+int xattr_drop(Volume *volume, ext2_ino_t ino, const char *name) _must_check_; /* 1: it was there */
 int xattr_list(Volume *volume, ext2_ino_t ino, bool privileged, char **ret, size_t *ret_size) _must_check_; /* freed with free() */
 /* A new file below dir: what the directory's default ACL and the umask make of *mode; the ACLs are stored in ino. */
 int acl_inherit(Volume *volume, ext2_ino_t dir, ext2_ino_t ino, mode_t umask, mode_t *mode) _must_check_;

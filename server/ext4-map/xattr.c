@@ -8,13 +8,23 @@
 
 #define NAME_MAX_BYTES 255
 
-static const char *const prefixes[] = {"user.", "security.", "trusted.", "system.posix_acl_access", "system.posix_acl_default"};
+/* 0; -EINVAL: its own part is missing; -EOPNOTSUPP: not one that a file can have. */
+static int check_name(const char *name) {
+        static const struct {
+                const char *word;
+                bool whole; /* it is all of the name */
+        } rows[] = {{"user."}, {"security."}, {"trusted."}, {"system.posix_acl_access", true}, {"system.posix_acl_default", true}};
 
-static bool is_known(const char *name) {
-        for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
-                if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-                        return strlen(name) <= NAME_MAX_BYTES + strlen(prefixes[i]);
-        return false;
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                const size_t n = strlen(rows[i].word);
+                if (strncmp(name, rows[i].word, n) != 0)
+                        continue;
+                const size_t rest = strlen(name + n);
+                if (rows[i].whole)
+                        return rest > 0 ? -EOPNOTSUPP : 0;
+                return rest == 0 ? -EINVAL : rest > NAME_MAX_BYTES ? -EOPNOTSUPP : 0;
+        }
+        return -EOPNOTSUPP;
 }
 
 static void attributes_done(struct ext2_xattr_handle **handle) {
@@ -23,34 +33,80 @@ static void attributes_done(struct ext2_xattr_handle **handle) {
 }
 #define _cleanup_attributes_ _cleanup_(attributes_done)
 
+/* -ENODATA: no file of this file system has any. */
 static int open_attributes(Volume *volume, ext2_ino_t ino, struct ext2_xattr_handle **ret) {
-        int r = volume_error(volume, ext2fs_xattrs_open(volume->fs, ino, ret), ino);
+        int r;
 
+        if (!ext2fs_has_feature_xattr(volume->fs->super))
+                return -ENODATA;
+        r = volume_error(volume, ext2fs_xattrs_open(volume->fs, ino, ret), ino);
         return r < 0 ? r : volume_error(volume, ext2fs_xattrs_read(*ret), ino);
+}
+
+/* The first attribute of a file system of before there were any: as ext4 does. */
+static void add_feature(Volume *volume) {
+        if (ext2fs_has_feature_xattr(volume->fs->super))
+                return;
+        ext2fs_update_dynamic_rev(volume->fs);
+        ext2fs_set_feature_xattr(volume->fs->super);
+        ext2fs_mark_super_dirty(volume->fs);
 }
 
 int xattr_get(Volume *volume, ext2_ino_t ino, const char *name, void **ret, size_t *ret_size) {
         _cleanup_attributes_ struct ext2_xattr_handle *handle = NULL;
         int r;
 
-        if (!is_known(name))
-                return -ENODATA;
-        r = open_attributes(volume, ino, &handle);
+        r = check_name(name);
+        if (r >= 0)
+                r = open_attributes(volume, ino, &handle);
         return r < 0 ? r : volume_error(volume, ext2fs_xattr_get(handle, name, ret, ret_size), ino);
 }
 
-static int check_existing(Volume *volume, struct ext2_xattr_handle *handle, const char *name, int flags) {
+/* 1: there is one. */
+static int exists(Volume *volume, ext2_ino_t ino, const char *name) {
         void *value = NULL;
         size_t size;
+        int r;
 
-        errcode_t error = ext2fs_xattr_get(handle, name, &value, &size);
-        if (!error)
+        r = xattr_get(volume, ino, name, &value, &size);
+        if (r >= 0)
                 (void) ext2fs_free_mem(&value);
-        if (error && error != EXT2_ET_EA_KEY_NOT_FOUND)
-                return volume_error(volume, error, 0);
-        if (!error && flags & XATTR_CREATE)
+        return r == -ENODATA ? 0 : r < 0 ? r : 1;
+}
+
+static int check_existing(Volume *volume, ext2_ino_t ino, const char *name, int flags) {
+        int r = exists(volume, ino, name);
+
+        if (r > 0 && flags & XATTR_CREATE)
                 return -EEXIST;
-        return error && flags & XATTR_REPLACE ? -ENODATA : 0;
+        return r == 0 && flags & XATTR_REPLACE ? -ENODATA : MIN_OF(r, 0);
+}
+
+int xattr_store(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size) {
+        _cleanup_attributes_ struct ext2_xattr_handle *handle = NULL;
+        int r;
+
+        add_feature(volume);
+        volume->is_dirty = true;
+        r = open_attributes(volume, ino, &handle);
+        return r < 0 ? r : volume_error(volume, ext2fs_xattr_set(handle, name, value, size), ino);
+}
+
+int xattr_drop(Volume *volume, ext2_ino_t ino, const char *name) {
+        _cleanup_attributes_ struct ext2_xattr_handle *handle = NULL;
+        int r;
+
+        r = exists(volume, ino, name);
+        if (r <= 0)
+                return r;
+        r = open_attributes(volume, ino, &handle);
+        if (r < 0)
+                return r;
+        volume->is_dirty = true;
+        r = volume_error(volume, ext2fs_xattr_remove(handle, name), ino);
+        if (r >= 0)
+                r = inode_changed(volume, ino, INODE_CTIME);
+        return r < 0 ? r : 1;
 }
 
 /* What an ACL says of a mode; set-group-id goes if who says it is not of that group (further groups are not known), as with chmod(2). */
@@ -61,15 +117,14 @@ static void take_mode(Inode *inode, mode_t mode, uid_t uid, gid_t gid) {
 }
 
 int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *value, size_t size, int flags, uid_t uid, gid_t gid) {
-        _cleanup_attributes_ struct ext2_xattr_handle *handle = NULL;
-        mode_t mode = 0;
         bool is_mode = false, is_access = strcmp(name, "system.posix_acl_access") == 0;
+        mode_t mode = 0;
         Inode inode;
         int r;
 
-        if (!is_known(name))
-                return -EOPNOTSUPP;
-        r = inode_read(volume, ino, &inode);
+        r = check_name(name);
+        if (r >= 0)
+                r = inode_read(volume, ino, &inode);
         if (r >= 0)
                 r = inode_check_fixed(&inode);
         if (r >= 0 && is_access) {
@@ -77,17 +132,11 @@ int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *valu
                 r = acl_mode(value, size, &mode, &is_mode);
         }
         if (r >= 0)
-                r = open_attributes(volume, ino, &handle);
-        if (r >= 0)
-                r = check_existing(volume, handle, name, flags);
+                r = check_existing(volume, ino, name, flags);
         if (r >= 0 && !is_mode && !volume_has_spare(volume))
                 r = -ENOSPC;
-        if (r < 0)
-                return r;
-        volume->is_dirty = true;
-        r = volume_error(volume, is_mode ? ext2fs_xattr_remove(handle, name) : ext2fs_xattr_set(handle, name, value, size), ino);
-        if (r == -ENODATA && is_mode)
-                r = 0;
+        if (r >= 0)
+                r = is_mode ? xattr_drop(volume, ino, name) : xattr_store(volume, ino, name, value, size);
         if (r >= 0)
                 r = inode_read(volume, ino, &inode);
         if (r < 0)
@@ -98,29 +147,13 @@ int xattr_set(Volume *volume, ext2_ino_t ino, const char *name, const void *valu
         return inode_write(volume, ino, &inode);
 }
 
-int xattr_drop(Volume *volume, ext2_ino_t ino, const char *name) {
-        _cleanup_attributes_ struct ext2_xattr_handle *handle = NULL;
-        int r;
-
-        r = open_attributes(volume, ino, &handle);
-        if (r >= 0)
-                r = check_existing(volume, handle, name, XATTR_REPLACE);
-        if (r < 0)
-                return r == -ENODATA ? 0 : r;
-        volume->is_dirty = true;
-        r = volume_error(volume, ext2fs_xattr_remove(handle, name), ino);
-        if (r >= 0)
-                r = inode_changed(volume, ino, INODE_CTIME);
-        return r < 0 ? r : 1;
-}
-
 int xattr_remove(Volume *volume, ext2_ino_t ino, const char *name) {
         Inode inode;
         int r;
 
-        if (!is_known(name))
-                return -EOPNOTSUPP;
-        r = inode_read(volume, ino, &inode);
+        r = check_name(name);
+        if (r >= 0)
+                r = inode_read(volume, ino, &inode);
         if (r >= 0)
                 r = inode_check_fixed(&inode);
         if (r >= 0)
@@ -138,7 +171,7 @@ static int list_one(char *name, char *value, size_t value_size, void *userdata) 
         List *list = userdata;
         size_t n = strlen(name) + 1;
 
-        if (!is_known(name) || (strncmp(name, "trusted.", 8) == 0 && !list->privileged))
+        if (check_name(name) < 0 || (strncmp(name, "trusted.", 8) == 0 && !list->privileged))
                 return 0;
         char *data = realloc(list->data, list->size + n);
         if (!data) {
@@ -159,9 +192,9 @@ int xattr_list(Volume *volume, ext2_ino_t ino, bool privileged, char **ret, size
         r = open_attributes(volume, ino, &handle);
         if (r >= 0)
                 r = volume_error(volume, ext2fs_xattrs_iterate(handle, list_one, &list), ino);
-        if (r < 0 || list.failed) {
+        if ((r < 0 && r != -ENODATA) || list.failed) {
                 free(list.data);
-                return r < 0 ? r : -ENOMEM;
+                return list.failed ? -ENOMEM : r;
         }
         *ret = list.data;
         *ret_size = list.size;

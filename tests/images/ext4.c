@@ -81,6 +81,7 @@ static void write_to_file(Volume *volume, ext2_ino_t ino) {
         (void) !space_allocate(volume, ino, 0, 1 << 18, 65536, &size);
         (void) !space_set_size(volume, ino, 5000);
         (void) !xattr_set(volume, ino, "user.q", "v", 1, 0, 0, 0);
+        (void) !acl_chmod(volume, ino, 0640);
 }
 
 static void write_to_directory(Volume *volume, ext2_ino_t ino) {

@@ -124,7 +124,7 @@ for p, d, f in os.walk("."):
 round() { # NAME MKFS-OPTIONS...: on a device
         local name=$1 extents=1; shift
         say "$name"
-        case $name in ext2 | ext3) extents=0 ;; esac
+        case $name in ext2* | ext3) extents=0 ;; esac
         truncate -s 160M "$T/$name.img"
         mkfs.ext4 -q -F -E root_owner=0:0 "$@" "$T/$name.img"
         attach_loop "$T/$name.img"
@@ -150,10 +150,11 @@ round() { # NAME MKFS-OPTIONS...: on a device
         rm -rf "$T/mnt"/[!l]*
         fusectl umount "$T/mnt"
         check "$LOOP"
-        losetup -d "$LOOP"
+        detach_loop "$LOOP"
 }
 round ext4 -b 4096
 round ext4-1k -b 1024 -O ^metadata_csum,^64bit
 round ext4-nojournal -O ^has_journal -b 2048
 round ext3 -O ^extents,^64bit,^flex_bg,^metadata_csum
 round ext2 -b 1024 -O ^extents,^64bit,^flex_bg,^metadata_csum,^has_journal,^dir_index
+round ext2-noattr -b 1024 -O none,filetype,sparse_super,large_file -I 256

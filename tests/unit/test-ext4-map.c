@@ -2,72 +2,15 @@
 /* The file system below fused-ext4-map on an image, without FUSE: space is filled, converted and cut at random beside a model of the file, and
  * the mappings have to agree with it; e2fsck has the last word. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <fcntl.h>
 #include <linux/falloc.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "ext4-map/volume.h"
+#include "unit/ext4-image.h"
 
 #define BLOCKS 2048U
-#define IMAGE_BYTES (64ULL << 20)
 
 enum { HOLE, UNWRITTEN, DATA };
 
-typedef struct Fixture {
-        Volume volume;
-        char path[64];
-        int fd;
-        uint64_t state; /* of the random numbers */
-        ext2_ino_t ino;
-        uint8_t blocks[BLOCKS]; /* what the file has there */
-} Fixture;
-
-static uint32_t random_below(Fixture *f, uint32_t n) {
-        f->state = f->state * 6364136223846793005ULL + 1442695040888963407ULL;
-        return (uint32_t) (f->state >> 33) % n;
-}
-
-static int run_command(const char *format, ...) {
-        char command[512];
-        va_list arguments;
-
-        va_start(arguments, format);
-        (void) vsnprintf(command, sizeof command, format, arguments);
-        va_end(arguments);
-        int status = system(command);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void say(void *userdata, const char *line) {
-        fprintf(stderr, "%s\n", line);
-}
-
-static void open_image(Fixture *f, const char *options) {
-        const VolumeHooks hooks = {.log = say};
-
-        (void) snprintf(f->path, sizeof f->path, "/tmp/test-ext4-map.XXXXXX");
-        f->fd = mkstemp(f->path);
-        assert_true(f->fd >= 0);
-        assert_int_equal(ftruncate(f->fd, IMAGE_BYTES), 0);
-        assert_int_equal(run_command("mkfs.ext4 -q -F %s %s >/dev/null 2>&1", options, f->path), 0);
-        assert_int_equal(volume_open(&f->volume, f->fd, VOLUME_WRITE, &hooks, NULL), 0);
-        f->volume.dev = 1;
-        f->state = 1;
-}
-
-static void close_image(Fixture *f) {
-        assert_int_equal(volume_close(&f->volume), 0);
-        (void) close(f->fd);
-        assert_int_equal(run_command("e2fsck -fn %s", f->path), 0);
-        (void) unlink(f->path);
-}
+static uint8_t model[BLOCKS]; /* what the file has there */
 
 /* Every block's mapping against the model. */
 static void compare(Fixture *f) {
@@ -79,16 +22,16 @@ static void compare(Fixture *f) {
                 assert_true(m.offset <= block * size && m.offset + m.length > block * size);
                 for (uint64_t i = block; i < BLOCKS && i < (m.offset + m.length) / size; i++) {
                         int is = m.type == FUSED_MAPPING_HOLE ? HOLE : m.type == FUSED_MAPPING_UNWRITTEN ? UNWRITTEN : DATA;
-                        if (is != f->blocks[i])
-                                fail_msg("block %u is %d and should be %d", (unsigned) i, is, f->blocks[i]);
+                        if (is != model[i])
+                                fail_msg("block %u is %d and should be %d", (unsigned) i, is, model[i]);
                 }
         }
 }
 
 static void set(Fixture *f, uint64_t first, uint64_t last, bool only_holes, uint8_t to) {
         for (uint64_t i = first; i <= last && i < BLOCKS; i++)
-                if (!only_holes || f->blocks[i] == HOLE)
-                        f->blocks[i] = to;
+                if (!only_holes || model[i] == HOLE)
+                        model[i] = to;
 }
 
 static void write_blocks(Fixture *f, uint64_t first, uint64_t last) {
@@ -136,6 +79,7 @@ static void exercise(const char *options, bool has_extents) {
         Fixture *f = calloc(1, sizeof *f);
 
         open_image(f, options);
+        memset(model, HOLE, sizeof model);
         assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
         for (int i = 0; i < 3000; i++) {
                 step(f, has_extents);

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* ext4-map's inodes, below FUSE: extended attributes, ACLs, times. */
+
+#include <sys/xattr.h>
+
+#include "unit/ext4-image.h"
+
+static const Maker maker = {.mode = S_IFREG | 0644, .uid = 1000, .gid = 1000};
+
+static int get(Fixture *f, const char *name, char *ret, size_t n) {
+        void *value = NULL;
+        size_t size;
+        int r;
+
+        r = xattr_get(&f->volume, f->ino, name, &value, &size);
+        if (r < 0)
+                return r;
+        assert_true(size < n);
+        memcpy(ret, value, size);
+        ret[size] = '\0';
+        (void) ext2fs_free_mem(&value);
+        return (int) size;
+}
+
+static int set(Fixture *f, const char *name, const char *value, int flags) {
+        return xattr_set(&f->volume, f->ino, name, value, strlen(value), flags, 1000, 1000);
+}
+
+static size_t list(Fixture *f) {
+        char *names = NULL;
+        size_t n;
+
+        assert_int_equal(xattr_list(&f->volume, f->ino, true, &names, &n), 0);
+        free(names);
+        return n;
+}
+
+/* What a mode says, as an ACL. */
+static size_t plain_acl(char *ret) {
+        static const uint8_t bytes[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255};
+
+        memcpy(ret, bytes, sizeof bytes);
+        return sizeof bytes;
+}
+
+/* A file system of before there were attributes: it has none, is not damaged for that, and gets them with the first. */
+static void test_no_feature(void **state) {
+        static const char *const options[] = {"-O ^ext_attr", "-O none -r 0 -b 1024"};
+        char value[64], acl[64];
+
+        for (size_t i = 0; i < ELEMENTSOF(options); i++) {
+                Fixture *f = calloc(1, sizeof *f);
+                open_image(f, options[i]);
+                struct ext2_super_block *super = f->volume.fs->super;
+                assert_false(ext2fs_has_feature_xattr(super));
+                assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+                assert_int_equal(get(f, "user.a", value, sizeof value), -ENODATA);
+                assert_int_equal(list(f), 0);
+                assert_int_equal(xattr_remove(&f->volume, f->ino, "user.a"), -ENODATA);
+                assert_int_equal(xattr_remove(&f->volume, f->ino, "system.posix_acl_access"), 0);
+                assert_int_equal(xattr_drop(&f->volume, f->ino, "security.capability"), 0);
+                assert_int_equal(acl_chmod(&f->volume, f->ino, 0600), 0);
+                assert_int_equal(set(f, "user.a", "x", XATTR_REPLACE), -ENODATA);
+                assert_int_equal(xattr_set(&f->volume, f->ino, "system.posix_acl_access", acl, plain_acl(acl), 0, 1000, 1000), 0);
+                assert_false(ext2fs_has_feature_xattr(super));
+                assert_int_equal(set(f, "user.a", "value", 0), 0);
+                assert_true(ext2fs_has_feature_xattr(super));
+                assert_int_equal(set(f, "user.a", "value", XATTR_CREATE), -EEXIST);
+                assert_false(f->volume.has_errors);
+                assert_int_equal(super->s_error_count, 0);
+                close_volume(f);
+                open_volume(f, VOLUME_WRITE);
+                assert_true(ext2fs_has_feature_xattr(f->volume.fs->super));
+                assert_int_equal(get(f, "user.a", value, sizeof value), 5);
+                assert_string_equal(value, "value");
+                assert_int_equal(xattr_remove(&f->volume, f->ino, "user.a"), 0);
+                assert_int_equal(xattr_remove(&f->volume, f->ino, "user.a"), -ENODATA);
+                close_image(f);
+                free(f);
+        }
+}
+
+static void test_names(void **state) {
+        static const struct {
+                const char *name;
+                int r;
+        } rows[] = {
+                {"user.a", 0},        {"trusted.a", 0},    {"security.a", 0},         {"user..", 0},
+                {"user.", -EINVAL},   {"trusted.", -EINVAL}, {"security.", -EINVAL}, {"user", -EOPNOTSUPP},
+                {"system.a", -EOPNOTSUPP}, {"system.", -EOPNOTSUPP}, {"", -EOPNOTSUPP}, {"other.a", -EOPNOTSUPP},
+                {"system.posix_acl_accessx", -EOPNOTSUPP}, {"system.posix_acl_default.a", -EOPNOTSUPP},
+        };
+        Fixture *f = calloc(1, sizeof *f);
+        char value[64];
+
+        open_image(f, "");
+        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                assert_int_equal(set(f, rows[i].name, "x", 0), rows[i].r);
+                assert_int_equal(get(f, rows[i].name, value, sizeof value), rows[i].r < 0 ? rows[i].r : 1);
+                assert_int_equal(xattr_remove(&f->volume, f->ino, rows[i].name), rows[i].r);
+        }
+        assert_int_equal(list(f), 0);
+        close_image(f);
+        free(f);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_feature), cmocka_unit_test(test_names)};
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
