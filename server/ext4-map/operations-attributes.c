@@ -35,7 +35,7 @@ static void on_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 static void apply(Inode *inode, const struct stat *to, int which) {
         struct timespec now;
 
-        (void) clock_gettime(CLOCK_REALTIME, &now);
+        inode_now(&now);
         if (which & FUSE_SET_ATTR_MODE)
                 inode->i_mode = (uint16_t) ((inode->i_mode & S_IFMT) | (to->st_mode & 07777));
         if (which & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))

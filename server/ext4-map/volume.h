@@ -145,6 +145,7 @@ int inode_stat(Volume *volume, ext2_ino_t ino, const Inode *inode, struct stat *
 /* Gives back everything of an inode that has no name. */
 int inode_free(Volume *volume, ext2_ino_t ino);
 typedef enum InodeTime { INODE_ATIME = 1, INODE_MTIME = 2, INODE_CTIME = 4, INODE_CRTIME = 8 } InodeTime;
+void inode_now(struct timespec *ret);
 void inode_touch(Inode *inode, unsigned which); /* to now */
 void inode_set_time(Inode *inode, InodeTime which, const struct timespec *to);
 int inode_changed(Volume *volume, ext2_ino_t ino, unsigned times); /* reads, touches, writes */

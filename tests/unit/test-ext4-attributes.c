@@ -105,8 +105,22 @@ static void test_names(void **state) {
         free(f);
 }
 
+/* Times that are given here fit between those that the kernel gives. */
+static void test_clock(void **state) {
+        for (int i = 0; i < 1000; i++) {
+                struct timespec before, after;
+                Inode inode = {.i_extra_isize = sizeof inode - EXT2_GOOD_OLD_INODE_SIZE};
+                (void) clock_gettime(CLOCK_REALTIME_COARSE, &before);
+                inode_touch(&inode, INODE_MTIME);
+                (void) clock_gettime(CLOCK_REALTIME_COARSE, &after);
+                const struct timespec is = {.tv_sec = (time_t) inode.i_mtime, .tv_nsec = inode.i_mtime_extra >> 2};
+                assert_true(is.tv_sec > before.tv_sec || (is.tv_sec == before.tv_sec && is.tv_nsec >= before.tv_nsec));
+                assert_true(is.tv_sec < after.tv_sec || (is.tv_sec == after.tv_sec && is.tv_nsec <= after.tv_nsec));
+        }
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_feature), cmocka_unit_test(test_names)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_feature), cmocka_unit_test(test_names), cmocka_unit_test(test_clock)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
