@@ -224,7 +224,7 @@ static void on_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi) {
 }
 
 static void on_fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t pos, off_t count, struct fuse_file_info *fi) {
-        uint64_t size;
+        uint64_t size = 0;
         int r;
 
         server_lock();

@@ -27,10 +27,12 @@ int space_cut(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t first, uint
         return r;
 }
 
-static int set_size(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t size) {
-        uint64_t max = inode_has_extents(inode) ? EXTENT_BLOCKS_MAX : blocks_max(volume);
+static uint64_t size_max(const Volume *volume, const Inode *inode) {
+        return (inode_has_extents(inode) ? EXTENT_BLOCKS_MAX : blocks_max(volume)) * volume->block_size;
+}
 
-        if (size > max * volume->block_size)
+static int set_size(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t size) {
+        if (size > size_max(volume, inode))
                 return -EFBIG;
         return volume_error(volume, ext2fs_inode_size_set(volume->fs, inode_small(inode), (ext2_off64_t) size), ino);
 }
@@ -84,7 +86,7 @@ static int check(const Volume *volume, const Inode *inode, int mode, uint64_t en
                 return -EOPNOTSUPP;
         if (!inode_has_extents(inode) && !(mode & FALLOC_FL_PUNCH_HOLE))
                 return -EOPNOTSUPP;
-        if (end > (inode_has_extents(inode) ? EXTENT_BLOCKS_MAX : blocks_max(volume)) * volume->block_size && !(mode & FALLOC_FL_PUNCH_HOLE))
+        if (end > size_max(volume, inode) && !(mode & FALLOC_FL_PUNCH_HOLE)) /* beyond that are holes */
                 return -EFBIG;
         return 0;
 }
@@ -101,34 +103,42 @@ int space_check(Volume *volume, ext2_ino_t ino, int mode, uint64_t end) {
         return r < 0 ? r : volume->read_only ? -EROFS : check(volume, &inode, mode, end);
 }
 
+/* The inode is read anew; nothing is outstanding. pos < end. */
+static int change(Volume *volume, ext2_ino_t ino, Inode *inode, int mode, uint64_t pos, uint64_t end) {
+        const uint64_t size = volume->block_size, inner_first = (pos + size - 1) / size, inner_end = end / size;
+        int r = 0;
+
+        if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && inner_first < inner_end)
+                r = space_cut(volume, ino, inode, inner_first, inner_end - 1);
+        if (r >= 0 && !(mode & FALLOC_FL_PUNCH_HOLE))
+                r = fill(volume, ino, inode, pos / size, (end - 1) / size);
+        if (!(mode & FALLOC_FL_KEEP_SIZE) && end > inode_size(inode) && r >= 0)
+                r = set_size(volume, ino, inode, end);
+        return r;
+}
+
 int space_allocate(Volume *volume, ext2_ino_t ino, int mode, uint64_t pos, uint64_t count, uint64_t *ret_size) {
-        const uint64_t size = volume->block_size, end = pos + count;
-        const uint64_t first = pos / size, last = (end - 1) / size, inner_first = (pos + size - 1) / size, inner_end = end / size;
-        const bool cuts = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
         Node *node = node_get(volume, ino);
         Inode inode;
+        uint64_t end;
         int r;
 
         if (!node)
                 return -ENOMEM;
-        r = space_check(volume, ino, mode, end);
+        r = space_check(volume, ino, mode, pos + count);
         if (r >= 0)
                 r = data_trim(volume, node); /* what is asked for stays */
         if (r >= 0)
                 r = inode_read(volume, ino, &inode);
         if (r >= 0)
                 r = data_walk_once(volume, node, &inode);
+        if (r >= 0)
+                r = node_settle(volume, node, &inode);
         if (r < 0)
                 return r;
-        if (end > (inode_has_extents(&inode) ? EXTENT_BLOCKS_MAX : blocks_max(volume)) * size)
-                return 0; /* a hole is what is there */
-        r = node_settle(volume, node, &inode);
-        if (r >= 0 && cuts && inner_first < inner_end)
-                r = space_cut(volume, ino, &inode, inner_first, inner_end - 1);
-        if (r >= 0 && !(mode & FALLOC_FL_PUNCH_HOLE))
-                r = fill(volume, ino, &inode, first, last);
-        if (!(mode & FALLOC_FL_KEEP_SIZE) && end > inode_size(&inode) && r >= 0)
-                r = set_size(volume, ino, &inode, end);
+        end = MIN_OF(pos + count, size_max(volume, &inode));
+        if (pos < end)
+                r = change(volume, ino, &inode, mode, pos, end);
         inode_touch(&inode, INODE_MTIME | INODE_CTIME);
         int q = inode_write(volume, ino, &inode);
         *ret_size = inode_size(&inode);

@@ -233,6 +233,39 @@ static void test_ahead(void **state) {
         free(f);
 }
 
+/* A hole that is to reach past the largest size of a file reaches to it. */
+static void test_punch_far(void **state) {
+        static const char *const options[] = {"-b 4096", "-b 1024 -O ^extents,^64bit"};
+        static const uint64_t lengths[] = {1ULL << 36, 1ULL << 45, 1ULL << 60, INT64_MAX - 8192};
+        const Maker maker = {.mode = S_IFREG | 0644};
+
+        for (size_t k = 0; k < ELEMENTSOF(options); k++) {
+                Fixture *f = calloc(1, sizeof *f);
+                open_image(f, options[k]);
+                for (size_t i = 0; i < ELEMENTSOF(lengths); i++) {
+                        uint64_t size = 0, before, block = f->volume.block_size;
+                        char name[16];
+                        (void) snprintf(name, sizeof name, "file%zu", i);
+                        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, name, &maker, &f->ino), 0);
+                        memset(model, HOLE, sizeof model);
+                        write_blocks(f, 0, 50);
+                        assert_int_equal(volume_flush(&f->volume, /* sync= */ false), 0);
+                        before = volume_free_blocks(&f->volume);
+                        assert_int_equal(space_allocate(&f->volume, f->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192, lengths[i], &size), 0);
+                        assert_int_equal(size, 51 * block);
+                        set(f, 8192 / block, BLOCKS - 1, false, HOLE);
+                        compare(f);
+                        assert_true(volume_free_blocks(&f->volume) - before >= 51 - 8192 / block);
+                        size = 0;
+                        assert_int_equal(space_allocate(&f->volume, f->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1ULL << 60, 4096, &size), 0);
+                        assert_int_equal(size, 51 * block);
+                        assert_true(space_allocate(&f->volume, f->ino, 0, 1ULL << 60, 4096, &size) < 0);
+                }
+                close_image(f);
+                free(f);
+        }
+}
+
 static void test_refused(void **state) {
         static const struct {
                 const char *options, *word;
@@ -258,7 +291,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_extents), cmocka_unit_test(test_extents_1k), cmocka_unit_test(test_blocks),
                 cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_scattered),
-                cmocka_unit_test(test_ahead),   cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_ahead),   cmocka_unit_test(test_punch_far),  cmocka_unit_test(test_refused),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
