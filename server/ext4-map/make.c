@@ -156,10 +156,18 @@ static int count_subdirectory(Volume *volume, ext2_ino_t dir, uint16_t before, i
         return inode_write(volume, dir, &inode);
 }
 
+/* libext2fs has counted a directory that has no name yet. */
+static int count_links(Volume *volume, ext2_ino_t dir, uint16_t n) {
+        Inode inode;
+        int r;
+
+        r = inode_read(volume, dir, &inode);
+        inode.i_links_count = n;
+        return r < 0 ? r : inode_write(volume, dir, &inode);
+}
+
 int make_directory(Volume *volume, ext2_ino_t dir, const char *name, const Maker *maker, ext2_ino_t *ret) {
         Inode parent, inode;
-        errcode_t error;
-        mode_t mode;
         int r;
 
         r = check_new(volume, dir, name, &parent);
@@ -169,31 +177,27 @@ int make_directory(Volume *volume, ext2_ino_t dir, const char *name, const Maker
                 r = -ENOSPC;
         if (r >= 0)
                 r = new_inode(volume, dir, maker->mode | S_IFDIR, ret);
-        if (r < 0)
-                return r;
-        volume->is_dirty = true;
-        error = ext2fs_mkdir(volume->fs, dir, *ret, name);
-        if (name_make_room(volume, dir, &parent, &error))
-                error = ext2fs_mkdir(volume->fs, dir, *ret, name);
-        r = volume_error(volume, error, dir);
+        if (r >= 0)
+                r = volume_error(volume, ext2fs_mkdir(volume->fs, dir, *ret, NULL), dir);
         if (r < 0)
                 return r;
         volume_inode_bitmap_changed(volume, *ret);
-        r = inode_read(volume, *ret, &inode);
-        if (r < 0)
-                return r;
-        mode = (maker->mode & 07777) | S_IFDIR | (parent.i_mode & S_ISGID);
-        adorn(&inode, &parent, maker, mode);
-        r = inode_write(volume, *ret, &inode);
+        r = count_links(volume, dir, parent.i_links_count);
+        if (r >= 0)
+                r = inode_read(volume, *ret, &inode);
+        if (r >= 0) {
+                adorn(&inode, &parent, maker, (maker->mode & 07777) | S_IFDIR | (parent.i_mode & S_ISGID));
+                r = inode_write(volume, *ret, &inode);
+        }
         if (r >= 0)
                 r = inherit(volume, dir, *ret, maker);
-        int q = count_subdirectory(volume, dir, parent.i_links_count, +1);
-        return r < 0 ? r : q;
+        if (r >= 0)
+                r = name_add(volume, dir, name, *ret, S_IFDIR);
+        return r < 0 ? abandon(volume, *ret, r) : count_subdirectory(volume, dir, parent.i_links_count, +1);
 }
 
 int make_symlink(Volume *volume, ext2_ino_t dir, const char *name, const char *target, const Maker *maker, ext2_ino_t *ret) {
         Inode parent, inode;
-        errcode_t error;
         int r;
 
         if (strlen(target) >= volume->block_size)
@@ -201,23 +205,19 @@ int make_symlink(Volume *volume, ext2_ino_t dir, const char *name, const char *t
         r = check_new(volume, dir, name, &parent);
         if (r >= 0)
                 r = strlen(target) < sizeof inode.i_block || volume_has_spare(volume) ? new_inode(volume, dir, S_IFLNK | 0777, ret) : -ENOSPC;
-        if (r < 0)
-                return r;
-        volume->is_dirty = true;
-        error = ext2fs_symlink(volume->fs, dir, *ret, name, target);
-        if (name_make_room(volume, dir, &parent, &error))
-                error = ext2fs_symlink(volume->fs, dir, *ret, name, target);
-        r = volume_error(volume, error, dir);
+        if (r >= 0)
+                r = volume_error(volume, ext2fs_symlink(volume->fs, dir, *ret, NULL, target), dir);
         if (r < 0)
                 return r;
         volume_inode_bitmap_changed(volume, *ret);
         r = inode_read(volume, *ret, &inode);
-        if (r < 0)
-                return r;
-        adorn(&inode, &parent, maker, S_IFLNK | 0777);
-        r = inode_write(volume, *ret, &inode);
-        int q = inode_changed(volume, dir, INODE_MTIME | INODE_CTIME);
-        return r < 0 ? r : q;
+        if (r >= 0) {
+                adorn(&inode, &parent, maker, S_IFLNK | 0777);
+                r = inode_write(volume, *ret, &inode);
+        }
+        if (r >= 0)
+                r = name_add(volume, dir, name, *ret, S_IFLNK);
+        return r < 0 ? abandon(volume, *ret, r) : inode_changed(volume, dir, INODE_MTIME | INODE_CTIME);
 }
 
 int make_readlink(Volume *volume, ext2_ino_t ino, char *ret, size_t size) {

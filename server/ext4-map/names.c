@@ -233,7 +233,8 @@ static int type_of(mode_t mode) {
         return types[(mode & S_IFMT) >> 12];
 }
 
-bool name_make_room(Volume *volume, ext2_ino_t dir, const Inode *inode, errcode_t *error) {
+/* If *error is that the directory is full: gives it a block more. true: try again; false: *error is what to report. */
+static bool make_room(Volume *volume, ext2_ino_t dir, const Inode *inode, errcode_t *error) {
         if (*error != EXT2_ET_DIR_NO_SPACE || inode->i_flags & EXT2_INDEX_FL)
                 return false;
         *error = volume_has_spare(volume) ? ext2fs_expand_dir(volume->fs, dir) : EXT2_ET_BLOCK_ALLOC_FAIL;
@@ -250,7 +251,7 @@ int name_add(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t ino, m
                 return r;
         volume->is_dirty = true;
         error = ext2fs_link(volume->fs, dir, name, ino, type_of(mode));
-        if (name_make_room(volume, dir, &inode, &error))
+        if (make_room(volume, dir, &inode, &error))
                 error = ext2fs_link(volume->fs, dir, name, ino, type_of(mode));
         return volume_error(volume, error, dir);
 }

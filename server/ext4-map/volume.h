@@ -224,8 +224,6 @@ int name_lookup(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t *re
 typedef bool (*NameVisitor)(void *userdata, const char *name, ext2_ino_t ino, unsigned type, uint64_t next);
 int name_list(Volume *volume, ext2_ino_t dir, uint64_t position, NameVisitor visit, void *userdata) _must_check_;
 int name_add(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t ino, mode_t mode) _must_check_;
-/* If *error is that the directory is full: gives it a block more. true: try again; false: *error is what to report. */
-bool name_make_room(Volume *volume, ext2_ino_t dir, const Inode *inode, errcode_t *error) _must_check_;
 int name_remove(Volume *volume, ext2_ino_t dir, const char *name) _must_check_;
 int name_redirect(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t ino, mode_t mode) _must_check_; /* "..", too */
 int name_dir_is_empty(Volume *volume, ext2_ino_t dir) _must_check_; /* 1: it is */

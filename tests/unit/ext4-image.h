@@ -60,15 +60,19 @@ static inline void close_volume(Fixture *f) {
         (void) close(f->fd);
 }
 
-static inline void open_image(Fixture *f, const char *options) {
+static inline void open_image_of(Fixture *f, uint64_t size, const char *options) {
         (void) snprintf(f->path, sizeof f->path, "/tmp/test-ext4-map.XXXXXX");
         f->fd = mkstemp(f->path);
         assert_true(f->fd >= 0);
-        assert_int_equal(ftruncate(f->fd, IMAGE_BYTES), 0);
+        assert_int_equal(ftruncate(f->fd, (off_t) size), 0);
         (void) close(f->fd);
         assert_int_equal(run_command("mke2fs -q -F -t ext4 %s %s >/dev/null 2>&1", options, f->path), 0);
         f->state = 1;
         open_volume(f, VOLUME_WRITE);
+}
+
+static inline void open_image(Fixture *f, const char *options) {
+        open_image_of(f, IMAGE_BYTES, options);
 }
 
 static inline void close_image(Fixture *f) {

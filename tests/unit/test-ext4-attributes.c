@@ -119,8 +119,60 @@ static void test_clock(void **state) {
         }
 }
 
+static uint64_t n_free(const Fixture *f) {
+        return ext2fs_free_blocks_count(f->volume.fs->super);
+}
+
+/* A new directory whose inherited ACL finds no room is not there afterwards. */
+static void test_inherit_full(void **state) {
+        Fixture *f = calloc(1, sizeof *f);
+        uint8_t acl[4 + 24 * 8] = {2};
+        const Maker owner = {.mode = S_IFDIR | 0755};
+        char name[32], target[200];
+        ext2_ino_t dir, ino;
+        Inode before, after;
+        void *value = NULL;
+        size_t size;
+        int n = 0;
+
+        for (uint8_t i = 0; i < 24; i++) {
+                const uint8_t tags[] = {1, 2, 4, 16, 32}, tag = tags[i == 0 ? 0 : i < 21 ? 1 : i - 19U];
+                const uint8_t entry[] = {tag, 0, 7, 0, tag == 2 ? i : 255, tag == 2 ? 4 : 255, tag == 2 ? 0 : 255, tag == 2 ? 0 : 255};
+                memcpy(acl + 4 + 8 * i, entry, sizeof entry);
+        }
+        memset(target, 'x', sizeof target);
+        target[sizeof target - 1] = '\0';
+        open_image_of(f, 3 << 20, "-b 1024 -m 0 -I 128 -N 3000 -O ^extents,^64bit,^resize_inode,^has_journal");
+        assert_int_equal(make_directory(&f->volume, EXT2_ROOT_INO, "parent", &owner, &dir), 0);
+        assert_int_equal(xattr_set(&f->volume, dir, "system.posix_acl_default", acl, sizeof acl, 0, 0, 0), 0);
+        while (n_free(f) > 1) {
+                (void) snprintf(name, sizeof name, "%d", n++);
+                assert_int_equal(make_symlink(&f->volume, EXT2_ROOT_INO, name, target, &owner, &ino), 0);
+        }
+        assert_int_equal(inode_read(&f->volume, dir, &before), 0);
+        assert_int_equal(make_directory(&f->volume, dir, "new", &owner, &ino), -ENOSPC);
+        assert_int_equal(name_lookup(&f->volume, dir, "new", &ino), -ENOENT);
+        assert_int_equal(inode_read(&f->volume, dir, &after), 0);
+        assert_int_equal(after.i_links_count, before.i_links_count);
+        assert_int_equal(n_free(f), 1);
+        assert_int_equal(make_symlink(&f->volume, dir, "link", target, &owner, &ino), 0);
+        assert_int_equal(make_symlink(&f->volume, dir, "link2", target, &owner, &ino), -ENOSPC);
+        assert_int_equal(make_unlink(&f->volume, dir, "link", false), 0);
+        assert_int_equal(make_unlink(&f->volume, EXT2_ROOT_INO, "7", false), 0);
+        assert_int_equal(make_unlink(&f->volume, EXT2_ROOT_INO, "8", false), 0);
+        assert_int_equal(make_directory(&f->volume, dir, "new", &owner, &ino), 0); /* it, and both ACLs in a block */
+        assert_int_equal(xattr_get(&f->volume, ino, "system.posix_acl_access", &value, &size), 0);
+        assert_int_equal(size, sizeof acl);
+        (void) ext2fs_free_mem(&value);
+        assert_int_equal(inode_read(&f->volume, dir, &after), 0);
+        assert_int_equal(after.i_links_count, before.i_links_count + 1);
+        close_image(f);
+        free(f);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_feature), cmocka_unit_test(test_names), cmocka_unit_test(test_clock)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_feature), cmocka_unit_test(test_names), cmocka_unit_test(test_clock),
+                                             cmocka_unit_test(test_inherit_full)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
