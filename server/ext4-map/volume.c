@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define INODES_CACHED 64
+#define BITMAPS_MAX (32ULL << 20) /* bytes that may be spent on them, whatever is in them */
 #define DIRTY_BLOCKS 1U
 #define DIRTY_INODES 2U
 
@@ -150,8 +151,17 @@ static int open_fs(Volume *volume, bool writable) {
         return 0;
 }
 
+/* A bit for each block and inode, if these are few enough; else a tree of what is in use, which is as large as that is scattered. */
+static int bitmap_type(struct ext2_super_block *super) {
+        const uint64_t bytes = ext2fs_blocks_count(super) / 8 + super->s_inodes_count / 8;
+
+        return bytes > BITMAPS_MAX ? EXT2FS_BMAP64_RBTREE : EXT2FS_BMAP64_BITARRAY;
+}
+
 static int open_rest(Volume *volume) {
         errcode_t error = ext2fs_check_desc(volume->fs);
+
+        volume->fs->default_bitmap_type = bitmap_type(volume->fs->super);
 
         if (!error)
                 error = ext2fs_create_inode_cache(volume->fs, INODES_CACHED);

@@ -3,6 +3,7 @@
  * the mappings have to agree with it; e2fsck has the last word. */
 
 #include <linux/falloc.h>
+#include <malloc.h>
 
 #include "unit/ext4-image.h"
 
@@ -266,6 +267,27 @@ static void test_punch_far(void **state) {
         }
 }
 
+/* A large file system costs memory for what is in it, not for its size. */
+static void test_large(void **state) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        Fixture *f = calloc(1, sizeof *f);
+        const struct mallinfo2 before = mallinfo2();
+
+        open_image_of(f, 4ULL << 40, "-b 4096 -N 200000 -O ^resize_inode -J size=4"); /* 128 MiB of bits */
+        memset(model, HOLE, sizeof model);
+        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+        for (int i = 0; i < 200; i++) {
+                step(f, /* has_extents= */ true);
+                compare(f);
+                if (i % 50 == 0)
+                        assert_int_equal(volume_flush(&f->volume, false), 0);
+        }
+        const struct mallinfo2 after = mallinfo2();
+        assert_true(after.uordblks + after.hblkhd < before.uordblks + before.hblkhd + (32 << 20));
+        close_image(f);
+        free(f);
+}
+
 static void test_refused(void **state) {
         static const struct {
                 const char *options, *word;
@@ -292,6 +314,7 @@ int main(void) {
                 cmocka_unit_test(test_extents), cmocka_unit_test(test_extents_1k), cmocka_unit_test(test_blocks),
                 cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_scattered),
                 cmocka_unit_test(test_ahead),   cmocka_unit_test(test_punch_far),  cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_large),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
