@@ -3,7 +3,8 @@
 
 #include "ext4-map/volume.h"
 
-#define RUN_MAX 1024U /* blocks looked at for one answer */
+#define FILL_MAX 1024U /* blocks filled at once */
+#define LOOKS_MAX 16U  /* blocks of numbers looked at for one answer */
 
 uint64_t blocks_max(const Volume *volume) {
         uint64_t per_block = volume->block_size / 4, n = EXT2_NDIR_BLOCKS + per_block + per_block * per_block + per_block * per_block * per_block;
@@ -11,36 +12,72 @@ uint64_t blocks_max(const Volume *volume) {
         return MIN_OF(n, (uint64_t) INT32_MAX);
 }
 
-static int place_of(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block, blk64_t *ret) {
-        errcode_t error = ext2fs_bmap2(volume->fs, ino, inode_small(inode), NULL, 0, block, NULL, ret);
+typedef struct Pointers { /* numbers from one place */
+        uint32_t *items;
+        uint64_t n;
+        uint64_t first; /* what the first of them leads to: a block of the file */
+        uint64_t cover; /* blocks of the file behind each */
+} Pointers;
 
-        if (error || *ret == 0)
-                return volume_error(volume, error, ino);
-        return zones_check(volume, ino, *ret, 1);
+static Pointers in_inode(const Volume *volume, Inode *inode, uint64_t block) {
+        Pointers pointers = {.items = inode->i_block, .n = EXT2_NDIR_BLOCKS, .cover = 1};
+
+        if (block < EXT2_NDIR_BLOCKS)
+                return pointers;
+        pointers = (Pointers){.items = inode->i_block + EXT2_IND_BLOCK, .n = 1, .first = EXT2_NDIR_BLOCKS, .cover = volume->block_size / 4};
+        while (block - pointers.first >= pointers.cover) {
+                pointers.items++;
+                pointers.first += pointers.cover;
+                pointers.cover *= volume->block_size / 4;
+        }
+        return pointers;
+}
+
+/* What the file has from this block on, as far as one block of numbers says it. A number that is 0 stands for all that would be behind it. */
+static int look(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block, Run *ret) {
+        _cleanup_free_ uint32_t *buffer = malloc(volume->block_size);
+        Pointers pointers = in_inode(volume, inode, block);
+        uint64_t index = (block - pointers.first) / pointers.cover, place, n = 1;
+        int r;
+
+        if (!buffer)
+                return -ENOMEM;
+        while ((place = pointers.items[index]) && pointers.cover > 1) {
+                r = zones_check(volume, ino, place, 1);
+                if (r >= 0)
+                        r = volume_error(volume, ext2fs_read_ind_block(volume->fs, (blk_t) place, buffer), ino);
+                if (r < 0)
+                        return r;
+                pointers = (Pointers){.items = buffer, .n = volume->block_size / 4, .first = pointers.first + index * pointers.cover,
+                                      .cover = pointers.cover / (volume->block_size / 4)};
+                index = (block - pointers.first) / pointers.cover;
+        }
+        while (index + n < pointers.n && pointers.items[index + n] == (place ? place + n : 0))
+                n++;
+        *ret = (Run){.block = block, .n = pointers.first + (index + n) * pointers.cover - block, .place = place};
+        if (!place || zones_check(volume, ino, place, n) >= 0)
+                return 0;
+        ret->n = 1;
+        return zones_check(volume, ino, place, 1);
 }
 
 int blocks_find(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block, uint64_t n_max, Run *ret) {
         uint64_t end = blocks_max(volume);
-        blk64_t place;
+        Run next;
         int r;
 
         if (block >= end) {
                 *ret = (Run){.block = block, .n = EXTENT_BLOCKS_MAX - MIN_OF(block, (uint64_t) EXTENT_BLOCKS_MAX)};
                 return 0;
         }
-        r = place_of(volume, ino, inode, block, &place);
-        if (r < 0)
-                return r;
-        *ret = (Run){.block = block, .n = 1, .place = place};
-        n_max = MIN_OF(n_max, (uint64_t) RUN_MAX); /* 0 is as good as 1 */
-        n_max = MIN_OF(n_max, end - block);
-        while (ret->n < n_max) {
-                r = place_of(volume, ino, inode, block + ret->n, &place);
-                if (r < 0 || place != (ret->place ? ret->place + ret->n : 0))
+        r = look(volume, ino, inode, block, ret);
+        for (unsigned i = 1; r >= 0 && i < LOOKS_MAX && ret->n < n_max && ret->n < end - block; i++) {
+                if (look(volume, ino, inode, block + ret->n, &next) < 0 || next.place != (ret->place ? ret->place + ret->n : 0))
                         break; /* an error is for who asks for that block */
-                ret->n++;
+                ret->n += next.n;
         }
-        return 0;
+        ret->n = MIN_OF(ret->n, end - block);
+        return r;
 }
 
 int blocks_fill(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block, uint64_t n, uint64_t *ret_n) {
@@ -50,7 +87,7 @@ int blocks_fill(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block, ui
 
         if (block >= end)
                 return -EFBIG;
-        n = MIN_OF(n, (uint64_t) RUN_MAX);
+        n = MIN_OF(n, (uint64_t) FILL_MAX);
         n = MIN_OF(n, end - block);
         for (*ret_n = 0; *ret_n < n; (*ret_n)++) {
                 if (volume_free_blocks(volume) < 4) { /* it may take three blocks of numbers along */
@@ -74,9 +111,22 @@ int blocks_fill(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t block, ui
         return *ret_n > 0 && q >= 0 ? 0 : r < 0 ? r : q;
 }
 
+static int cut_run(Volume *volume, ext2_ino_t ino, Inode *inode, const Run *run) {
+        for (uint64_t i = 0; i < run->n; i++) {
+                blk64_t nowhere = 0;
+                int r = volume_error(volume, ext2fs_bmap2(volume->fs, ino, inode_small(inode), NULL, BMAP_SET, run->block + i, NULL, &nowhere), ino);
+                if (r < 0)
+                        return r;
+                volume_use_blocks(volume, run->place + i, 1, /* use= */ false);
+                (void) ext2fs_iblk_sub_blocks(volume->fs, inode_small(inode), 1);
+        }
+        return 0;
+}
+
 /* In the middle of a file, one by one: libext2fs' own way (ext2fs_punch) misses the end there. It is right for the rest of a file. */
 int blocks_cut(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t first, uint64_t last) {
         uint64_t end = blocks_max(volume);
+        Run run = {0};
         int r = 0;
 
         if (first >= end)
@@ -84,16 +134,12 @@ int blocks_cut(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t first, uin
         volume->is_dirty = true;
         if (last >= end - 1)
                 return volume_error(volume, ext2fs_punch(volume->fs, ino, inode_small(inode), NULL, first, UINT32_MAX - 1), ino);
-        for (uint64_t block = first; r >= 0 && block <= last; block++) {
-                blk64_t place, nowhere = 0;
-                r = place_of(volume, ino, inode, block, &place);
-                if (r < 0 || place == 0)
+        for (uint64_t block = first; r >= 0 && block <= last; block = run.block + run.n) {
+                r = look(volume, ino, inode, block, &run);
+                if (r < 0 || !run.place)
                         continue;
-                r = volume_error(volume, ext2fs_bmap2(volume->fs, ino, inode_small(inode), NULL, BMAP_SET, block, NULL, &nowhere), ino);
-                if (r < 0)
-                        break;
-                volume_use_blocks(volume, place, 1, /* use= */ false);
-                (void) ext2fs_iblk_sub_blocks(volume->fs, inode_small(inode), 1);
+                run.n = MIN_OF(run.n, last - block + 1);
+                r = cut_run(volume, ino, inode, &run);
         }
         int q = inode_write(volume, ino, inode);
         return r < 0 ? r : q;
@@ -133,6 +179,7 @@ int runs_walk(Volume *volume, ext2_ino_t ino, Inode *inode, uint64_t n_blocks, R
                 int r = blocks_find(volume, ino, inode, block, n_blocks - block, &run);
                 if (r < 0)
                         return r;
+                run.n = MIN_OF(run.n, n_blocks - block);
                 each(userdata, &run);
         }
         return 0;

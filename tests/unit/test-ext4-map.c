@@ -267,6 +267,42 @@ static void test_punch_far(void **state) {
         }
 }
 
+/* A hole of a file without extents is passed over as what it is, not block by block. */
+static void test_sparse_blocks(void **state) {
+        static const char *const options[] = {"-b 4096 -O ^extents,^64bit", "-b 1024 -O ^extents,^64bit"};
+        static const uint64_t sizes[] = {1ULL << 42, 1ULL << 34};
+        const Maker maker = {.mode = S_IFREG | 0644};
+
+        for (size_t k = 0; k < ELEMENTSOF(options); k++) {
+                Fixture *f = calloc(1, sizeof *f);
+                struct fused_mapping m;
+                uint64_t size = 0, end = sizes[k], n = 0;
+                open_image(f, options[k]);
+                assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+                uint64_t block = f->volume.block_size, data[] = {5 * block, 300 * block, 40000 * block, end / 2, end - block};
+                for (size_t i = 0; i < ELEMENTSOF(data); i++)
+                        write_blocks(f, data[i] / block, data[i] / block);
+                const clock_t start = clock();
+                for (uint64_t pos = 0, i = 0; pos < end; pos = m.offset + m.length, n++) {
+                        assert_int_equal(data_begin(&f->volume, f->ino, pos, block, 0, &m), 0);
+                        assert_int_equal(m.offset, pos);
+                        assert_int_equal(m.type, pos == data[i] ? FUSED_MAPPING_MAPPED : FUSED_MAPPING_HOLE);
+                        i += pos == data[i];
+                        assert_true(i == ELEMENTSOF(data) || m.offset + m.length <= data[i] || pos == data[i - 1]);
+                }
+                assert_true(n < 2000);
+                n = end - 7 * block;
+                assert_int_equal(space_allocate(&f->volume, f->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 6 * block, n, &size), 0);
+                assert_int_equal(data_begin(&f->volume, f->ino, data[3], block, 0, &m), 0);
+                assert_int_equal(m.type, FUSED_MAPPING_HOLE);
+                assert_int_equal(data_begin(&f->volume, f->ino, data[4], block, 0, &m), 0);
+                assert_int_equal(m.type, FUSED_MAPPING_MAPPED);
+                assert_true(clock() - start < 3 * CLOCKS_PER_SEC);
+                close_image(f);
+                free(f);
+        }
+}
+
 /* A large file system costs memory for what is in it, not for its size. */
 static void test_large(void **state) {
         const Maker maker = {.mode = S_IFREG | 0644};
@@ -314,7 +350,7 @@ int main(void) {
                 cmocka_unit_test(test_extents), cmocka_unit_test(test_extents_1k), cmocka_unit_test(test_blocks),
                 cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_scattered),
                 cmocka_unit_test(test_ahead),   cmocka_unit_test(test_punch_far),  cmocka_unit_test(test_refused),
-                cmocka_unit_test(test_large),
+                cmocka_unit_test(test_large),    cmocka_unit_test(test_sparse_blocks),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
