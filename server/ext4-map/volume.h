@@ -8,7 +8,8 @@
  *   io.c        libext2fs' way to the device     blocks.c   files without extents
  *   zones.c     what no file's data may be in    data.c      begin and ioend
  *   inode.c     inodes and the node table        space.c    sizes, fallocate
- *   names.c     directories                      make.c     making, linking, renaming
+ *   names.c     directories                      tree.c      hash trees in them
+ *   make.c      making, linking, renaming
  *   xattr.c     extended attributes, ACLs        journal*.c, recovery.c  after a crash: journal.h
  *   operations*.c, main.c   the FUSE side
  *

@@ -128,6 +128,83 @@ static void test_names(void **state) {
         free(f);
 }
 
+#define N_NAMES 30000
+
+typedef struct Seen {
+        Fixture *f;
+        ext2_ino_t dir;
+        uint8_t times[N_NAMES];
+        uint64_t next;
+        int n, n_made; /* in this call; in all */
+} Seen;
+
+static bool note_name(void *userdata, const char *name, ext2_ino_t ino, unsigned type, uint64_t next) {
+        Seen *seen = userdata;
+        int i;
+
+        if (sscanf(name, "name-%d", &i) == 1 && i < N_NAMES)
+                seen->times[i]++;
+        assert_true(next > seen->next && next <= INT64_MAX);
+        seen->next = next;
+        return ++seen->n < 40;
+}
+
+/* Lists in pieces, and makes names in between: whoever was there before is seen once. */
+static void list_growing(Seen *seen, int n_there) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        char name[64];
+        ext2_ino_t ino;
+
+        memset(seen->times, 0, sizeof seen->times);
+        seen->next = 0;
+        do {
+                seen->n = 0;
+                assert_int_equal(name_list(&seen->f->volume, seen->dir, seen->next, note_name, seen), 0);
+                for (int i = 0; i < 20 && seen->n_made < N_NAMES; i++) {
+                        (void) snprintf(name, sizeof name, "name-%d-of-some-length", seen->n_made++);
+                        assert_int_equal(make_node(&seen->f->volume, seen->dir, name, &maker, &ino), 0);
+                }
+        } while (seen->n > 0);
+        for (int i = 0; i < N_NAMES; i++)
+                if (i < n_there ? seen->times[i] != 1 : seen->times[i] > 1)
+                        fail_msg("%d was seen %d times, of %d", i, seen->times[i], n_there);
+}
+
+/* A directory gets a tree when it grows: names are found in it without looking through all, and are listed once, whatever moves meanwhile. */
+static void test_tree(void **state) {
+        static const char *const options[] = {"-b 1024 -N 33000", "-b 4096 -N 33000 -O ^metadata_csum,^64bit"};
+        const Maker maker = {.mode = S_IFDIR | 0755};
+
+        for (size_t k = 0; k < ELEMENTSOF(options); k++) {
+                Fixture *f = calloc(1, sizeof *f);
+                Seen *seen = calloc(1, sizeof *seen);
+                char name[64];
+                Inode inode;
+                ext2_ino_t ino;
+                open_image(f, options[k]);
+                *seen = (Seen){.f = f};
+                assert_int_equal(make_directory(&f->volume, EXT2_ROOT_INO, "directory", &maker, &seen->dir), 0);
+                const clock_t start = clock();
+                for (int n = 0; seen->n_made < N_NAMES; n = seen->n_made)
+                        list_growing(seen, n);
+                list_growing(seen, N_NAMES);
+                assert_int_equal(inode_read(&f->volume, seen->dir, &inode), 0);
+                assert_true(inode.i_flags & EXT2_INDEX_FL);
+                for (int i = 0; i < N_NAMES; i += 1 + i % 3) {
+                        (void) snprintf(name, sizeof name, "name-%d-of-some-length", i);
+                        assert_int_equal(name_lookup(&f->volume, seen->dir, name, &ino), 0);
+                        assert_int_equal(i % 2 ? make_unlink(&f->volume, seen->dir, name, false)
+                                               : make_rename(&f->volume, seen->dir, name, seen->dir, name + 1, 0), 0);
+                        assert_int_equal(name_lookup(&f->volume, seen->dir, name, &ino), -ENOENT);
+                        assert_int_equal(name_lookup(&f->volume, seen->dir, name + 1, &ino), i % 2 ? -ENOENT : 0);
+                }
+                assert_true(clock() - start < 20 * CLOCKS_PER_SEC);
+                close_image(f);
+                free(seen);
+                free(f);
+        }
+}
+
 /* What a full file system says, and that it is whole afterwards. */
 static void test_full(void **state) {
         const Maker maker = {.mode = S_IFREG | 0644};
@@ -350,7 +427,7 @@ int main(void) {
                 cmocka_unit_test(test_extents), cmocka_unit_test(test_extents_1k), cmocka_unit_test(test_blocks),
                 cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_scattered),
                 cmocka_unit_test(test_ahead),   cmocka_unit_test(test_punch_far),  cmocka_unit_test(test_refused),
-                cmocka_unit_test(test_large),    cmocka_unit_test(test_sparse_blocks),
+                cmocka_unit_test(test_large),    cmocka_unit_test(test_sparse_blocks), cmocka_unit_test(test_tree),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
