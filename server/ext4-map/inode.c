@@ -24,19 +24,22 @@ static uint32_t encode_extra(const struct timespec *t) {
         return (uint32_t) (((t->tv_sec - (int32_t) t->tv_sec) >> 32) & 3) | (uint32_t) t->tv_nsec << 2;
 }
 
-/* Without an extra word, times end where 31 bits do. */
-static uint32_t clamp(const struct timespec *t, bool wide) {
-        if (wide)
-                return (uint32_t) t->tv_sec;
-        return (uint32_t) (t->tv_sec > INT32_MAX ? INT32_MAX : t->tv_sec < INT32_MIN ? INT32_MIN : t->tv_sec);
+/* The nearest that can be stored: without an extra word, times end where 31 bits do. */
+static struct timespec fit(const struct timespec *t, bool wide) {
+        const time_t min = INT32_MIN, max = wide ? INT32_MAX + (3LL << 32) : INT32_MAX;
+
+        if (t->tv_sec > min && t->tv_sec < max)
+                return *t;
+        return (struct timespec){.tv_sec = t->tv_sec >= max ? max : min};
 }
 
 #define SET_TIME(inode, field, to)                                          \
         ({                                                                  \
-                bool _wide = HAS(inode, field##_extra);                     \
-                (inode)->field = clamp(to, _wide);                          \
+                const bool _wide = HAS(inode, field##_extra);               \
+                const struct timespec _t = fit(to, _wide);                  \
+                (inode)->field = (uint32_t) _t.tv_sec;                      \
                 if (_wide)                                                  \
-                        (inode)->field##_extra = encode_extra(to);          \
+                        (inode)->field##_extra = encode_extra(&_t);         \
         })
 
 void inode_set_time(Inode *inode, InodeTime which, const struct timespec *to) {

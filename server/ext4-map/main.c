@@ -54,6 +54,8 @@ static void on_init(void *userdata, struct fuse_conn_info *connection) {
         static const unsigned wanted[] = {FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK, FUSE_CAP_READDIRPLUS,
                                           FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_CACHE_SYMLINKS};
 
+        if (EXT2_INODE_SIZE(server.volume.fs->super) == EXT2_GOOD_OLD_INODE_SIZE) /* seconds are all that it has room for */
+                connection->time_gran = 1000000000;
         for (size_t i = 0; i < ELEMENTSOF(wanted); i++)
                 connection->want |= connection->capable & wanted[i];
 }

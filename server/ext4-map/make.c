@@ -29,6 +29,15 @@ static gid_t group_for(const Inode *dir, const Maker *maker) {
         return dir->i_mode & S_ISGID ? inode_group(dir) : maker->gid;
 }
 
+/* As on ext4. */
+static uint32_t inherited_flags(const Inode *dir, mode_t mode) {
+        const uint32_t any = EXT2_NODUMP_FL | EXT2_NOATIME_FL;
+        const uint32_t file = any | EXT2_SECRM_FL | EXT2_UNRM_FL | EXT2_COMPR_FL | EXT2_NOCOMPR_FL | EXT2_SYNC_FL | EXT3_JOURNAL_DATA_FL |
+                              EXT2_NOTAIL_FL;
+
+        return dir->i_flags & (S_ISDIR(mode) ? file | EXT2_DIRSYNC_FL : S_ISREG(mode) ? file : any);
+}
+
 /* Owner, times and the rest of what libext2fs leaves to others. A generation that is part of checksums already stays. */
 static void adorn(Inode *inode, const Inode *dir, const Maker *maker, mode_t mode) {
         uint32_t generation = 0;
@@ -37,6 +46,7 @@ static void adorn(Inode *inode, const Inode *dir, const Maker *maker, mode_t mod
         inode->i_mode = (uint16_t) mode;
         if (!S_ISDIR(mode) && !S_ISLNK(mode))
                 inode->i_generation = generation;
+        inode->i_flags |= inherited_flags(dir, mode);
         inode_set_owner(inode, maker->uid, group_for(dir, maker));
         inode_touch(inode, INODE_ATIME | INODE_MTIME | INODE_CTIME | INODE_CRTIME);
 }

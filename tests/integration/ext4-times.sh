@@ -84,3 +84,16 @@ for i in range(300):
 assert not any(older.values()), older
 PY
 umount_twins
+
+say "small inodes have seconds, from the first moment on"
+truncate -s 32M "$T/small.img"
+mke2fs -q -F -I 128 "$T/small.img"
+fusectl mount ext4-map "$T/small.img" "$T/map" -o allow_other >/dev/null
+echo x >"$T/map/file"
+mkdir "$T/map/dir"
+touch -d 2001-02-03T04:05:06.789 "$T/map/dir/file"
+shown() { (cd "$T/map" && stat -c '%n %.9X %.9Y %.9Z' file dir dir/file); }
+before=$(shown)
+forget_caches
+assert_equal "$(shown)" "$before" "times after they were forgotten"
+fusectl umount "$T/map"

@@ -119,6 +119,78 @@ static void test_clock(void **state) {
         }
 }
 
+/* Times that cannot be stored become the nearest that can. */
+static void test_far_times(void **state) {
+        static const int64_t first = INT32_MIN, last = INT32_MAX, far = 15032385535;
+        static const struct {
+                int64_t is, wide, narrow;
+                long ns;
+        } rows[] = {
+                {0, 0, 0, 5},
+                {-1, -1, -1, 5},
+                {first, first, first, 0},
+                {first - 1, first, first, 0},
+                {INT64_MIN, first, first, 0},
+                {last, last, last, 5},
+                {last + 1, last + 1, last, 5},
+                {far - 1, far - 1, last, 5},
+                {far, far, last, 0},
+                {far + 1, far, last, 0},
+                {INT64_MAX, far, last, 0},
+        };
+        Fixture *f = calloc(1, sizeof *f);
+
+        open_image(f, "");
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                const struct timespec t = {.tv_sec = rows[i].is, .tv_nsec = 5};
+                Inode wide = {.i_mode = S_IFREG, .i_extra_isize = sizeof wide - EXT2_GOOD_OLD_INODE_SIZE}, narrow = {.i_mode = S_IFREG};
+                struct stat st;
+                inode_set_time(&wide, INODE_MTIME, &t);
+                assert_int_equal(inode_stat(&f->volume, 12, &wide, &st), 0);
+                assert_int_equal(st.st_mtim.tv_sec, rows[i].wide);
+                assert_int_equal(st.st_mtim.tv_nsec, rows[i].ns);
+                inode_set_time(&narrow, INODE_MTIME, &t);
+                assert_int_equal(inode_stat(&f->volume, 12, &narrow, &st), 0);
+                assert_int_equal(st.st_mtim.tv_sec, rows[i].narrow);
+                assert_int_equal(st.st_mtim.tv_nsec, 0);
+        }
+        close_image(f);
+        free(f);
+}
+
+static uint32_t flags_of(Fixture *f, ext2_ino_t ino) {
+        Inode inode;
+
+        assert_int_equal(inode_read(&f->volume, ino, &inode), 0);
+        return inode.i_flags & ~(uint32_t) EXT4_EXTENTS_FL;
+}
+
+/* What a directory hands down. */
+static void test_inherited_flags(void **state) {
+        const Maker directory = {.mode = S_IFDIR | 0755}, fifo = {.mode = S_IFIFO | 0644};
+        const uint32_t any = EXT2_NODUMP_FL | EXT2_NOATIME_FL, file = any | EXT2_SYNC_FL, dir_only = EXT2_DIRSYNC_FL, own = EXT2_TOPDIR_FL;
+        Fixture *f = calloc(1, sizeof *f);
+        ext2_ino_t dir, ino;
+        Inode inode;
+
+        open_image(f, "");
+        assert_int_equal(make_directory(&f->volume, EXT2_ROOT_INO, "d", &directory, &dir), 0);
+        assert_int_equal(flags_of(f, dir), 0);
+        assert_int_equal(inode_read(&f->volume, dir, &inode), 0);
+        inode.i_flags |= file | dir_only | own;
+        assert_int_equal(inode_write(&f->volume, dir, &inode), 0);
+        assert_int_equal(make_node(&f->volume, dir, "file", &maker, &ino), 0);
+        assert_int_equal(flags_of(f, ino), file);
+        assert_int_equal(make_node(&f->volume, dir, "fifo", &fifo, &ino), 0);
+        assert_int_equal(flags_of(f, ino), any);
+        assert_int_equal(make_symlink(&f->volume, dir, "link", "target", &maker, &ino), 0);
+        assert_int_equal(flags_of(f, ino), any);
+        assert_int_equal(make_directory(&f->volume, dir, "directory", &directory, &ino), 0);
+        assert_int_equal(flags_of(f, ino), file | dir_only);
+        close_image(f);
+        free(f);
+}
+
 static uint64_t n_free(const Fixture *f) {
         return ext2fs_free_blocks_count(f->volume.fs->super);
 }
@@ -172,7 +244,8 @@ static void test_inherit_full(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_feature), cmocka_unit_test(test_names), cmocka_unit_test(test_clock),
-                                             cmocka_unit_test(test_inherit_full)};
+                                             cmocka_unit_test(test_inherit_full), cmocka_unit_test(test_far_times),
+                                             cmocka_unit_test(test_inherited_flags)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
