@@ -204,7 +204,12 @@ static int recover(Volume *volume) {
 
 static int begin_writing(Volume *volume) {
         struct ext2_super_block *super = volume->fs->super;
+        const size_t size = (size_t) volume->fs->desc_blocks * volume->block_size;
 
+        volume->descriptors = malloc(size);
+        if (!volume->descriptors)
+                return -ENOMEM;
+        memcpy(volume->descriptors, volume->fs->group_desc, size);
         volume->was_unclean = !(super->s_state & EXT2_VALID_FS);
         if (volume->was_unclean)
                 volume_log(volume, "it was not unmounted cleanly, and stays marked so: run e2fsck -f");
@@ -359,19 +364,39 @@ static int settle_nodes(Volume *volume) {
         return r;
 }
 
+/* Those blocks of descriptors that have changed, and the superblock. libext2fs would write all, however little has changed: megabytes for each
+ * fsync of a large file system. Where it has to turn their bytes around, it still does. */
+static int write_descriptors(Volume *volume) {
+        ext2_filsys fs = volume->fs;
+        const bool own = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+        errcode_t error = 0;
+
+        for (uint64_t i = 0; own && !error && i < fs->desc_blocks; i++) {
+                const uint8_t *is = (const uint8_t *) fs->group_desc + i * fs->blocksize;
+                uint8_t *was = volume->descriptors + i * fs->blocksize;
+                if (memcmp(is, was, fs->blocksize) == 0)
+                        continue;
+                error = io_channel_write_blk64(fs->io, ext2fs_descriptor_block_loc2(fs, fs->super->s_first_data_block, (dgrp_t) i), 1, is);
+                if (!error)
+                        memcpy(was, is, fs->blocksize);
+        }
+        if (!error) {
+                fs->flags |= own ? EXT2_FLAG_SUPER_ONLY : 0;
+                error = ext2fs_flush2(fs, EXT2_FLAG_FLUSH_NO_SYNC);
+                fs->flags &= ~EXT2_FLAG_SUPER_ONLY;
+        }
+        return volume_error(volume, error, 0);
+}
+
 int volume_flush(Volume *volume, bool sync) {
-        errcode_t error;
         int r;
 
         if (volume->read_only || !volume->fs)
                 return 0;
         r = settle_nodes(volume);
         if (volume->fs->flags & (EXT2_FLAG_DIRTY | EXT2_FLAG_CHANGED | EXT2_FLAG_BB_DIRTY | EXT2_FLAG_IB_DIRTY)) {
-                int q = write_bitmaps(volume);
-                error = ext2fs_flush2(volume->fs, EXT2_FLAG_FLUSH_NO_SYNC);
-                if (q >= 0 && error)
-                        q = volume_error(volume, error, 0);
-                r = r < 0 ? r : q;
+                int p = write_bitmaps(volume), q = write_descriptors(volume);
+                r = r < 0 ? r : p < 0 ? p : q;
         }
         if (r >= 0)
                 volume->is_dirty = false;
@@ -385,7 +410,7 @@ int volume_flush(Volume *volume, bool sync) {
 int volume_close(Volume *volume) {
         int r = 0;
 
-        if (volume->fs && volume->dirty_groups && volume->zones.n > 0) { /* it was open */
+        if (volume->fs && volume->dirty_groups && volume->zones.n > 0 && (volume->read_only || volume->descriptors)) { /* it was open */
                 data_trim_all(volume);
                 r = settle_nodes(volume);
                 node_forget_all(volume);
@@ -405,6 +430,8 @@ int volume_close(Volume *volume) {
         ranges_done(&volume->zones);
         free(volume->dirty_groups);
         volume->dirty_groups = NULL;
+        free(volume->descriptors);
+        volume->descriptors = NULL;
         (void) pthread_mutex_destroy(&volume->lock);
         return r;
 }

@@ -79,6 +79,7 @@ struct Volume {
         uint32_t block_size;
         uint64_t device_size;
         uint8_t *dirty_groups; /* owned: bit 0 its block bitmap, bit 1 its inode bitmap */
+        uint8_t *descriptors;  /* owned: of the groups, as they are on the device */
         Ranges zones;     /* sorted */
         Range just_freed; /* to be told to hooks.freed */
         uint64_t n_ahead; /* blocks in all nodes' ahead */
