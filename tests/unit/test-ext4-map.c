@@ -417,6 +417,101 @@ static void test_large(void **state) {
         free(f);
 }
 
+/* While it may be written to it is marked as not clean, on the device. */
+static void test_marked(void **state) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        Fixture *f = calloc(1, sizeof *f);
+
+        open_image(f, "");
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(run_command("dumpe2fs -h %s 2>/dev/null | grep -q 'state: *not clean'", f->path), 0);
+                assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, i ? "a" : "b", &maker, &f->ino), 0);
+                assert_int_equal(volume_flush(&f->volume, /* sync= */ true), 0);
+                assert_false(f->volume.is_dirty);
+                assert_int_equal(run_command("dumpe2fs -h %s 2>/dev/null | grep -q 'state: *not clean'", f->path), 0);
+                close_volume(f);
+                assert_int_equal(run_command("dumpe2fs -h %s 2>/dev/null | grep -q 'state: *clean'", f->path), 0);
+                open_volume(f, VOLUME_WRITE);
+        }
+        close_image(f);
+        free(f);
+}
+
+static void note_freed(void *userdata, uint64_t addr, uint64_t length) {
+        Ranges *freed = userdata;
+
+        assert_int_equal(ranges_add(freed, addr, addr + length - 1), 0);
+}
+
+/* Whoever may know a mapping to blocks that are free now hears of it. */
+static void test_freed(void **state) {
+        static const char *const options[] = {"-b 4096", "-b 1024 -O ^extents,^64bit"};
+        const Maker maker = {.mode = S_IFREG | 0644};
+
+        for (size_t k = 0; k < ELEMENTSOF(options); k++) {
+                Fixture *f = calloc(1, sizeof *f);
+                Ranges freed = {0};
+                struct fused_mapping m;
+                uint64_t size;
+                open_image(f, options[k]);
+                f->volume.hooks.freed = note_freed;
+                f->volume.userdata = &freed;
+                const uint64_t block = f->volume.block_size;
+                for (int how = 0; how < 3; how++) {
+                        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+                        write_blocks(f, 3, 5);
+                        assert_int_equal(volume_flush(&f->volume, /* sync= */ false), 0);
+                        assert_int_equal(data_begin(&f->volume, f->ino, 4 * block, block, 0, &m), 0);
+                        assert_int_equal(m.type, FUSED_MAPPING_MAPPED);
+                        const uint64_t addr = m.addr + 4 * block - m.offset;
+                        assert_false(ranges_overlap(&freed, addr, addr, NULL));
+                        const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+                        if (how == 0)
+                                assert_int_equal(space_set_size(&f->volume, f->ino, 4 * block), 0);
+                        else if (how == 1)
+                                assert_int_equal(space_allocate(&f->volume, f->ino, punch, 4 * block, block, &size), 0);
+                        assert_false(ranges_overlap(&freed, addr - block, addr - block, NULL));
+                        assert_true(ranges_overlap(&freed, addr, addr + block - 1, NULL) == (how < 2));
+                        assert_int_equal(make_unlink(&f->volume, EXT2_ROOT_INO, "file", false), 0);
+                        assert_true(ranges_overlap(&freed, addr - block, addr - block, NULL));
+                        assert_true(ranges_overlap(&freed, addr, addr + block - 1, NULL));
+                        node_forget_all(&f->volume);
+                        ranges_done(&freed);
+                }
+                close_image(f);
+                ranges_done(&freed);
+                free(f);
+        }
+}
+
+/* An extent that leads into the journal is not data. */
+static void test_journal_zone(void **state) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        Fixture *f = calloc(1, sizeof *f);
+        struct fused_mapping m;
+        blk64_t place;
+        Inode inode;
+
+        open_image(f, "-b 4096");
+        for (int i = 0; i < 2; i++) { /* a block that nobody has, and the journal's */
+                assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, i ? "a" : "b", &maker, &f->ino), 0);
+                assert_int_equal(inode_read(&f->volume, f->ino, &inode), 0);
+                struct ext3_extent_header *header = (void *) inode.i_block;
+                struct ext3_extent *extent = (void *) (header + 1);
+                if (i == 0)
+                        assert_int_equal(ext2fs_new_block2(f->volume.fs, 0, NULL, &place), 0);
+                else
+                        assert_int_equal(ext2fs_bmap2(f->volume.fs, EXT2_JOURNAL_INO, NULL, NULL, 0, 7, NULL, &place), 0);
+                header->eh_entries = ext2fs_cpu_to_le16(1);
+                *extent = (struct ext3_extent){.ee_len = ext2fs_cpu_to_le16(1), .ee_start = ext2fs_cpu_to_le32((uint32_t) place)};
+                assert_int_equal(inode_write(&f->volume, f->ino, &inode), 0);
+                assert_int_equal(data_begin(&f->volume, f->ino, 0, 4096, 0, &m), i ? -EUCLEAN : 0);
+        }
+        close_volume(f);
+        (void) unlink(f->path);
+        free(f);
+}
+
 static void test_refused(void **state) {
         static const struct {
                 const char *options, *word;
@@ -444,6 +539,7 @@ int main(void) {
                 cmocka_unit_test(test_names),   cmocka_unit_test(test_full),       cmocka_unit_test(test_scattered),
                 cmocka_unit_test(test_ahead),   cmocka_unit_test(test_punch_far),  cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_large),    cmocka_unit_test(test_sparse_blocks), cmocka_unit_test(test_tree),
+                cmocka_unit_test(test_marked),   cmocka_unit_test(test_freed),      cmocka_unit_test(test_journal_zone),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
