@@ -66,32 +66,40 @@ static uint64_t count_blocks(const Ranges *ranges) {
 }
 
 static void ahead_add(Volume *volume, Node *node, uint64_t first, uint64_t last) {
-        const uint64_t before = count_blocks(&node->ahead);
+        uint64_t before;
 
-        (void) ranges_add(&node->ahead, first, last); /* without memory it stays as if asked for */
-        volume->n_ahead += count_blocks(&node->ahead) - before;
+        if (node_outstanding(node) < 0) /* without memory it stays as if asked for */
+                return;
+        before = count_blocks(&node->outstanding->ahead);
+        (void) ranges_add(&node->outstanding->ahead, first, last);
+        volume->n_ahead += count_blocks(&node->outstanding->ahead) - before;
 }
 
 void data_keep_ahead(Volume *volume, Node *node, uint64_t first, uint64_t last) {
-        const uint64_t before = count_blocks(&node->ahead);
+        Ranges *ahead = node->outstanding ? &node->outstanding->ahead : NULL;
+        uint64_t before;
 
-        ranges_remove(&node->ahead, first, last);
-        volume->n_ahead -= before - count_blocks(&node->ahead);
-        if (node->ahead.n == 0)
-                ranges_done(&node->ahead);
+        if (!ahead)
+                return;
+        before = count_blocks(ahead);
+        ranges_remove(ahead, first, last);
+        volume->n_ahead -= before - count_blocks(ahead);
+        if (ahead->n == 0)
+                ranges_done(ahead);
 }
 
 int data_trim(Volume *volume, Node *node) {
+        const Ranges *ahead = node->outstanding ? &node->outstanding->ahead : NULL;
         Inode inode;
         int r;
 
-        if (node->ahead.n == 0 || volume->read_only)
+        if (!ahead || ahead->n == 0 || volume->read_only)
                 return 0;
         r = inode_read(volume, node->ino, &inode);
         if (r >= 0)
                 r = node_settle(volume, node, &inode);
-        for (size_t i = node->ahead.n; r >= 0 && i-- > 0;)
-                r = space_cut(volume, node->ino, &inode, node->ahead.items[i].first, node->ahead.items[i].last);
+        for (size_t i = ahead->n; r >= 0 && i-- > 0;)
+                r = space_cut(volume, node->ino, &inode, ahead->items[i].first, ahead->items[i].last);
         data_keep_ahead(volume, node, 0, UINT64_MAX);
         return r;
 }
@@ -102,15 +110,16 @@ void data_trim_all(Volume *volume) {
 }
 
 int data_drop_fresh(Volume *volume, Node *node) {
+        Ranges *fresh = node->outstanding ? &node->outstanding->fresh : NULL;
         Inode inode;
         int r;
 
-        if (node->fresh.n == 0)
+        if (!fresh || fresh->n == 0)
                 return 0;
         r = inode_read(volume, node->ino, &inode);
-        for (size_t i = 0; r >= 0 && i < node->fresh.n; i++)
-                r = space_cut(volume, node->ino, &inode, node->fresh.items[i].first, node->fresh.items[i].last);
-        ranges_done(&node->fresh);
+        for (size_t i = 0; r >= 0 && i < fresh->n; i++)
+                r = space_cut(volume, node->ino, &inode, fresh->items[i].first, fresh->items[i].last);
+        ranges_done(fresh);
         return r;
 }
 
@@ -169,9 +178,11 @@ static int begin_blocks(Volume *volume, Node *node, Inode *inode, uint64_t block
         if (r < 0)
                 return r;
         if (fill && !run->place) {
-                r = blocks_fill(volume, node->ino, inode, block, MIN_OF(n, run->n), &n_filled);
+                r = node_outstanding(node);
                 if (r >= 0)
-                        r = ranges_add(&node->fresh, block, block + n_filled - 1);
+                        r = blocks_fill(volume, node->ino, inode, block, MIN_OF(n, run->n), &n_filled);
+                if (r >= 0)
+                        r = ranges_add(&node->outstanding->fresh, block, block + n_filled - 1);
                 if (r >= 0)
                         r = blocks_find(volume, node->ino, inode, block, n_filled, run);
                 if (r < 0)
@@ -179,7 +190,7 @@ static int begin_blocks(Volume *volume, Node *node, Inode *inode, uint64_t block
                 if (volume->hooks.invalidate) /* the hole that the cache may know */
                         volume->hooks.invalidate(volume->userdata, node->ino, block * volume->block_size, n_filled * volume->block_size);
         }
-        if (!run->place || !ranges_overlap(&node->fresh, run->block, run->block + run->n - 1, &fresh)) {
+        if (!run->place || !node->outstanding || !ranges_overlap(&node->outstanding->fresh, run->block, run->block + run->n - 1, &fresh)) {
                 if (!volume->journal)
                         tell(volume, node->ino, run);
                 return 0;
@@ -240,9 +251,9 @@ int data_begin(Volume *volume, ext2_ino_t ino, uint64_t pos, uint64_t count, uin
 int data_end(Volume *volume, ext2_ino_t ino, uint64_t pos, int64_t written) {
         Node *node = node_find(volume, ino);
 
-        if (!node || node->fresh.n == 0 || written <= 0)
+        if (!node || !node->outstanding || written <= 0)
                 return 0;
-        ranges_remove(&node->fresh, pos / volume->block_size, (pos + (uint64_t) written - 1) / volume->block_size);
+        ranges_remove(&node->outstanding->fresh, pos / volume->block_size, (pos + (uint64_t) written - 1) / volume->block_size);
         return 0;
 }
 
@@ -251,8 +262,10 @@ static int note_written(Volume *volume, Node *node, Inode *inode, uint64_t first
         int r;
 
         data_keep_ahead(volume, node, first, last);
-        r = ranges_add(&node->written, first, last);
-        if (r >= 0 && node->written.n > N_WRITTEN_MAX)
+        r = node_outstanding(node);
+        if (r >= 0)
+                r = ranges_add(&node->outstanding->written, first, last);
+        if (r >= 0 && node->outstanding->written.n > N_WRITTEN_MAX)
                 r = node_settle(volume, node, inode);
         volume->is_dirty = true;
         /* The cache hears what will be true: data in the place that was reserved for it. */

@@ -201,6 +201,30 @@ Node *node_get(Volume *volume, ext2_ino_t ino) {
         return NULL;
 }
 
+int node_outstanding(Node *node) {
+        if (!node->outstanding)
+                node->outstanding = calloc(1, sizeof *node->outstanding);
+        return node->outstanding ? 0 : -ENOMEM;
+}
+
+static void outstanding_free(Outstanding *outstanding) {
+        if (!outstanding)
+                return;
+        ranges_done(&outstanding->ahead);
+        ranges_done(&outstanding->written);
+        ranges_done(&outstanding->fresh);
+        free(outstanding);
+}
+
+void node_tidy(Node *node) {
+        const Outstanding *it = node->outstanding;
+
+        if (!it || it->ahead.n > 0 || it->written.n > 0 || it->fresh.n > 0)
+                return;
+        outstanding_free(node->outstanding);
+        node->outstanding = NULL;
+}
+
 static void node_drop(Volume *volume, Node *node) {
         (void) data_trim(volume, node);
         (void) node_settle(volume, node, NULL);
@@ -209,8 +233,7 @@ static void node_drop(Volume *volume, Node *node) {
         if (node->unlinked && inode_free(volume, node->ino) < 0)
                 volume_log(volume, "inode %u could not be given back", (unsigned) node->ino);
         data_keep_ahead(volume, node, 0, UINT64_MAX);
-        ranges_done(&node->written);
-        ranges_done(&node->fresh);
+        outstanding_free(node->outstanding);
         free(node);
 }
 
@@ -232,20 +255,21 @@ void node_forget_all(Volume *volume) {
 }
 
 int node_settle(Volume *volume, Node *node, Inode *inode) {
+        Ranges *written = node->outstanding ? &node->outstanding->written : NULL;
         Inode own;
         int r = 0;
 
-        if (node->written.n == 0)
+        if (!written || written->n == 0)
                 return 0;
         if (!inode) {
                 r = inode_read(volume, node->ino, &own);
                 inode = &own;
         }
-        while (r >= 0 && node->written.n > 0) {
-                Range range = node->written.items[0];
+        while (r >= 0 && written->n > 0) {
+                Range range = written->items[0];
                 r = extents_convert(volume, node->ino, inode, range.first, range.last);
                 if (r >= 0)
-                        ranges_remove(&node->written, range.first, range.last);
+                        ranges_remove(written, range.first, range.last);
         }
         return r;
 }

@@ -359,6 +359,7 @@ static int settle_nodes(Volume *volume) {
 
         HASH_EACH(link, &volume->nodes) {
                 int q = node_settle(volume, (Node *) link, NULL);
+                node_tidy((Node *) link);
                 r = r < 0 ? r : q;
         }
         return r;

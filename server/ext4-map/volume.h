@@ -42,17 +42,21 @@ typedef struct Ranges {
         size_t n, n_allocated;
 } Ranges;
 
-/* An inode that is looked up, or has something that is not on the device yet. */
+typedef struct Outstanding { /* of a file that is written to */
+        Ranges ahead;   /* allocated ahead of writes: given back when nobody writes any more */
+        Ranges written; /* unwritten on the device still, but data is there */
+        Ranges fresh;   /* without extents: new, and not written to yet; reads find a hole */
+} Outstanding;
+
+/* An inode that is looked up, or has something that is not on the device yet. As there may be very many of them, they are small. */
 struct Node {
-        HashLink link;      /* in Volume.nodes, by ino */
+        HashLink link;            /* in Volume.nodes, by ino */
+        uint64_t n_lookup;        /* the kernel's */
+        Outstanding *outstanding; /* owned; NULL: nothing is */
         ext2_ino_t ino;
-        uint64_t n_lookup;  /* the kernel's */
-        unsigned n_writers; /* opens for writing */
-        bool unlinked;      /* has no name: is freed with its last lookup */
-        bool walked;        /* its tree has been looked through: no loops */
-        Ranges ahead;       /* allocated ahead of writes: given back when nobody writes any more */
-        Ranges written;     /* unwritten on the device still, but data is there */
-        Ranges fresh;       /* without extents: new, and not written to yet; reads find a hole */
+        unsigned n_writers : 30;  /* opens for writing */
+        unsigned unlinked : 1;    /* has no name: is freed with its last lookup */
+        unsigned walked : 1;      /* its tree has been looked through: no loops */
 };
 
 typedef struct VolumeHooks { /* all may be NULL */
@@ -140,6 +144,8 @@ Node *node_find(Volume *volume, ext2_ino_t ino); /* NULL: none */
 Node *node_get(Volume *volume, ext2_ino_t ino);  /* makes one; NULL: no memory */
 void node_forget(Volume *volume, ext2_ino_t ino, uint64_t n);
 void node_forget_all(Volume *volume);
+int node_outstanding(Node *node) _must_check_; /* makes room for it */
+void node_tidy(Node *node);                     /* gives that room back if nothing is in it */
 int node_settle(Volume *volume, Node *node, Inode *inode); /* puts what is outstanding into the tree */
 int inode_read(Volume *volume, ext2_ino_t ino, Inode *ret) _must_check_;
 int inode_write(Volume *volume, ext2_ino_t ino, Inode *inode) _must_check_;

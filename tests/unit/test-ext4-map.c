@@ -272,6 +272,34 @@ static void test_scattered(void **state) {
         }
 }
 
+/* A tree that was looked at once costs little; what a writer needs is given back when it is on the device. */
+static void test_node(void **state) {
+        const Maker maker = {.mode = S_IFREG | 0644};
+        Fixture *f = calloc(1, sizeof *f);
+
+        assert_true(sizeof(Node) <= 40);
+        open_image(f, "-b 4096");
+        assert_int_equal(make_node(&f->volume, EXT2_ROOT_INO, "file", &maker, &f->ino), 0);
+        Node *node = node_get(&f->volume, f->ino);
+        assert_null(node->outstanding);
+        node->n_writers = 1;
+        node->n_lookup = 1;
+        write_blocks(f, 0, 3);
+        assert_non_null(node->outstanding);
+        assert_int_equal(volume_flush(&f->volume, /* sync= */ false), 0);
+        assert_non_null(node->outstanding); /* what is ahead */
+        node->n_writers = 0;
+        assert_int_equal(data_trim(&f->volume, node), 0);
+        assert_int_equal(volume_flush(&f->volume, /* sync= */ false), 0);
+        assert_null(node->outstanding);
+        memset(model, HOLE, sizeof model);
+        set(f, 0, 3, false, DATA);
+        compare(f);
+        assert_null(node->outstanding);
+        close_image(f);
+        free(f);
+}
+
 static void append(Fixture *f, uint64_t pos, uint64_t n) {
         struct fused_mapping m;
         uint64_t size;
@@ -540,6 +568,7 @@ int main(void) {
                 cmocka_unit_test(test_ahead),   cmocka_unit_test(test_punch_far),  cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_large),    cmocka_unit_test(test_sparse_blocks), cmocka_unit_test(test_tree),
                 cmocka_unit_test(test_marked),   cmocka_unit_test(test_freed),      cmocka_unit_test(test_journal_zone),
+                cmocka_unit_test(test_node),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
