@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/sanitizer.h"
+#include "service.h"
 
 #define FLUSH_SECONDS 5
 
@@ -58,14 +59,6 @@ static void on_init(void *userdata, struct fuse_conn_info *connection) {
                 connection->time_gran = 1000000000;
         for (size_t i = 0; i < ELEMENTSOF(wanted); i++)
                 connection->want |= connection->capable & wanted[i];
-}
-
-static int receive(struct fuse_service *service, const char *path, int flags, int *ret) {
-        int r = fuse_service_request_file(service, path, flags, 0, FUSE_SERVICE_REQUEST_FILE_QUIET);
-
-        if (r >= 0)
-                r = fuse_service_receive_file(service, path, ret);
-        return r < 0 ? r : MIN_OF(*ret, 0);
 }
 
 /* ---- writing out now and then --------------------------------------------------------------------------------------- */
@@ -145,10 +138,10 @@ static int serve_volume(struct fuse_service *service, struct fuse_args *args, co
         const int access = arguments->read_only ? O_RDONLY : O_RDWR;
         int r;
 
-        r = receive(service, arguments->source, access, &fd);
-        if (r < 0)
-                return r;
-        (void) receive(service, arguments->source, access | O_DIRECT, &direct_fd);
+        fd = service_open(service, arguments->source, access);
+        if (fd < 0)
+                return fd;
+        direct_fd = service_open(service, arguments->source, access | O_DIRECT);
         r = volume_open(&server.volume, fd, arguments->no_recovery ? VOLUME_NO_RECOVERY : arguments->read_only ? VOLUME_READ : VOLUME_WRITE,
                         &server_hooks, NULL);
         if (r < 0 && server.volume.why[0])
@@ -164,7 +157,8 @@ static int serve_volume(struct fuse_service *service, struct fuse_args *args, co
         return r < 0 ? r : q;
 }
 
-static int run(struct fuse_service *service, struct fuse_args *args, Arguments *arguments) {
+static int run(struct fuse_service *service, struct fuse_args *args, void *userdata) {
+        Arguments *arguments = userdata;
         struct fuse_cmdline_opts options = {0};
         int r;
 
@@ -183,23 +177,9 @@ static int run(struct fuse_service *service, struct fuse_args *args, Arguments *
 }
 
 int main(int argc, char **argv) {
-        struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
-        struct fuse_service *service;
         Arguments arguments = {0};
-        int r;
+        int r = service_main("fused-ext4-map", argc, argv, run, &arguments);
 
-        r = fuse_service_accept(&service);
-        if (r < 0 || !fuse_service_accepted(service)) {
-                fprintf(stderr, "fused-ext4-map: %s\n", r < 0 ? strerror(-r) : "not started as a service; see fused(8)");
-                return 1;
-        }
-        r = run(service, &args, &arguments);
-        if (r < 0) {
-                fprintf(stderr, "fused-ext4-map: %s\n", strerror(-r));
-                (void) fuse_service_send_goodbye(service, 1);
-        }
-        fuse_service_destroy(&service);
-        fuse_opt_free_args(&args);
         free(arguments.source);
-        return fuse_service_exit(r);
+        return r;
 }
