@@ -216,7 +216,7 @@ static int on_kill_privileges(void *userdata, uint64_t nodeid, unsigned how, uid
 
         ramfs->n_kills++;
         ramfs->last_kill = how;
-        return 0;
+        return ramfs->kill_error;
 }
 
 static int on_sync(void *userdata) {

@@ -59,7 +59,7 @@ typedef struct Ramfs {
         unsigned n_files, n_begin, n_ends, n_ioends, n_starts;
         int begin_error;         /* what begin() is to answer... */
         uint32_t begin_error_op; /* ...to these operations */
-        int start_error, end_error, ioend_error; /* what they are to answer */
+        int start_error, end_error, ioend_error, kill_error; /* what they are to answer */
         int upsert_error; /* of the last upsert */
         struct { /* of end() */
                 struct fused_map_request request;
