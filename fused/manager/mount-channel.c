@@ -168,6 +168,7 @@ static void hook_ask(void *userdata, const ChannelRequest *request) {
         Mount *mount = userdata;
         BrokerRequest to = {.mount_id = mount->record.mount_id};
         const ChannelRow *row = &rows[request->command];
+        const bool had_worker = mount->backing_worker_charge.user;
         int r = 0;
 
         if (!row->known)
@@ -191,6 +192,8 @@ static void hook_ask(void *userdata, const ChannelRequest *request) {
         if (r < 0) {
                 mount_charge_backings(mount, mount->record.n_backings);
                 mount_charge_programs(mount, mount->record.program_mib);
+                if (!had_worker)
+                        quota_charge_release(&mount->backing_worker_charge);
                 channel_done(mount->channel, r, /* answer= */ true, 0);
         }
 }

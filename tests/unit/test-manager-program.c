@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Mapping programs of a mount, the manager's part: what their tables may take of what its user and its type have, what is charged before,
- * during and after loading, and what is asked of the broker in which state. Beside a fake broker; the server is the test. */
+/* Mapping programs and backing files of a mount, the manager's part: what they may take of what its user and its type have, what is charged before,
+ * during and after, and what is asked of the broker in which state. Beside a fake broker; the server is the test. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +16,7 @@
 #define USER 1000U
 #define LIMIT 20U   /* MiB, of the user */
 #define OF_TYPE 4U  /* of type plain's servers; those of svc have no limit */
+#define FDS 5U      /* of a mount without backing files */
 #define PROGRAM 8U  /* of the program's tables, by policy */
 
 typedef struct World {
@@ -122,6 +123,19 @@ static void expect_load(World *w, uint32_t max_mib) {
         assert_int_equal(w->broker.request.program.max_mib, max_mib);
 }
 
+static int broker_error; /* why it cannot be asked */
+
+int __real_broker_client_call(BrokerClient *client, BrokerRequest *request, BrokerOperation operation, const int *fds, size_t n_fds,
+                              uint64_t timeout_usec, broker_reply_t on_reply, void *userdata, BrokerCall **ret_call);
+int __wrap_broker_client_call(BrokerClient *client, BrokerRequest *request, BrokerOperation operation, const int *fds, size_t n_fds,
+                              uint64_t timeout_usec, broker_reply_t on_reply, void *userdata, BrokerCall **ret_call);
+
+int __wrap_broker_client_call(BrokerClient *client, BrokerRequest *request, BrokerOperation operation, const int *fds, size_t n_fds,
+                              uint64_t timeout_usec, broker_reply_t on_reply, void *userdata, BrokerCall **ret_call) {
+        return broker_error < 0 ? broker_error
+                                : __real_broker_client_call(client, request, operation, fds, n_fds, timeout_usec, on_reply, userdata, ret_call);
+}
+
 static void say(World *w, int error, uint32_t value) {
         BrokerReply reply = broker_reply_for(&w->broker, error);
 
@@ -210,6 +224,71 @@ static void test_no_broker(void **state) {
         assert_int_equal(in_use(w), 0);
 }
 
+static void expect_use(const World *w, uint32_t memory, uint32_t files, uint32_t workers) {
+        assert_int_equal(in_use(w), memory);
+        assert_int_equal(quota_usage(w->manager->quota, USER, QUOTA_FDS), FDS + files);
+        assert_int_equal(quota_usage(w->manager->quota, USER, QUOTA_PROCESSES), 1 + workers);
+}
+
+static void say_backing(World *w, int error, uint32_t n_backings) {
+        BrokerReply reply = broker_reply_for(&w->broker, error);
+
+        reply.n_backings = n_backings;
+        broker_send(&w->broker, &reply, NULL, 0);
+        turn(w);
+        (void) answer(w);
+}
+
+/* A worker for backing files, and each file: charged while they are there, and while they are asked for. */
+static void test_backings(void **state) {
+        World *w = *state;
+
+        (void) adopt(w, TABLE_SVC, 0);
+        expect_use(w, 0, 0, 0);
+        ask(w, CHANNEL_BACKING_SOCKET, "");
+        expect(w, BROKER_BACKING_SOCKET);
+        expect_use(w, 0, 0, 1);
+        say_backing(w, -EBUSY, 0); /* it could not be started */
+        expect_use(w, 0, 0, 0);
+        for (unsigned i = 0; i < 2; i++) { /* the second time it is there already */
+                ask(w, CHANNEL_BACKING_SOCKET, "");
+                expect(w, BROKER_BACKING_SOCKET);
+                say_backing(w, i ? -EALREADY : 0, 0);
+                expect_use(w, 0, 0, 1);
+        }
+        for (unsigned i = 0; i < 2; i++) {
+                ask(w, CHANNEL_BACKING_OPEN, "");
+                expect(w, BROKER_BACKING_OPEN);
+                expect_use(w, 0, 1, 1);
+                say_backing(w, i ? 0 : -EBADF, i);
+                expect_use(w, 0, i, 1);
+        }
+        ask(w, CHANNEL_BACKING_CLOSE, "");
+        expect(w, BROKER_BACKING_CLOSE);
+        say_backing(w, 0, 0);
+        expect_use(w, 0, 0, 1);
+}
+
+/* What is not even asked for costs nothing: the broker cannot be reached. */
+static void test_not_asked(void **state) {
+        static const ChannelCommand commands[] = {CHANNEL_PROGRAM, CHANNEL_BACKING_OPEN, CHANNEL_BACKING_SOCKET};
+        World *w = *state;
+
+        (void) adopt(w, TABLE_SVC, 2);
+        for (unsigned with_worker = 0; with_worker < 2; with_worker++) {
+                broker_error = -EPIPE;
+                for (size_t i = 0; i < ELEMENTSOF(commands); i++) {
+                        ask(w, commands[i], commands[i] == CHANNEL_PROGRAM ? "linear" : "");
+                        assert_int_equal(answer(w), -EPIPE);
+                        expect_use(w, 2, 0, with_worker);
+                }
+                broker_error = 0;
+                ask(w, CHANNEL_BACKING_SOCKET, "");
+                expect(w, BROKER_BACKING_SOCKET);
+                say_backing(w, with_worker ? -EALREADY : 0, 0);
+        }
+}
+
 static void test_attach(void **state) {
         static const int errors[] = {-EOPNOTSUPP, -EBUSY, -EINVAL, -EALREADY, -ENOENT, -EPERM};
         World *w = *state;
@@ -247,6 +326,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_charge, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_of_type, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_broker, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_backings, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_not_asked, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_attach, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
