@@ -238,8 +238,8 @@ static void test_no_channel(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
-        const struct CMUnitTest tests[] = {TEST(test_no_descriptors), TEST(test_one), TEST(test_not_this_type), TEST(test_clones), TEST(test_pressure),
-                                           TEST(test_no_channel)};
+        const struct CMUnitTest tests[] = {TEST(test_no_descriptors), TEST(test_one), TEST(test_not_this_type), TEST(test_clones),
+                                           TEST(test_pressure), TEST(test_no_channel)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
