@@ -142,6 +142,8 @@ static int pack(const char *directory, const char *device, bool json) {
         }
         if (r >= 0)
                 r = write_at(to, nothing, sizeof nothing, 0); /* what was there before is no pack any more */
+        if (r >= 0)
+                r = RET_NERRNO(fsync(to)); /* nor after a crash, when some of its data is another's */
         if (r < 0)
                 return tool_complain(device, NULL, r);
         r = tree_pack(&tree, from);
