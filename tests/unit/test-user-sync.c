@@ -104,8 +104,28 @@ static void test_errors(void **state) {
         assert_int_equal(world_free(world), 0);
 }
 
+/* A sync that has failed has put nothing on the media: the next one tries again, for what was written before. */
+static void test_again(void **state) {
+        World *world = start();
+        Model *model = &world->model;
+        const uint64_t nodeid = model_create(model, "file")->nodeid;
+
+        write_block(model, model_lookup(model, "file"), 0);
+        for (unsigned i = 1; i < 4; i++) {
+                sync_error = EIO;
+                assert_int_equal(sync_node(model, FUSE_FSYNC, nodeid), -EIO);
+                assert_int_equal(n_syncs, i);
+        }
+        assert_int_equal(sync_node(model, FUSE_FSYNC, nodeid), 0);
+        assert_int_equal(n_syncs, 4);
+        assert_int_equal(sync_node(model, FUSE_FSYNC, nodeid), 0);
+        assert_int_equal(n_syncs, 4);
+        assert_int_equal(world_free(world), 0);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept), cmocka_unit_test(test_no_operation), cmocka_unit_test(test_errors)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept), cmocka_unit_test(test_no_operation), cmocka_unit_test(test_errors),
+                                           cmocka_unit_test(test_again)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
