@@ -254,6 +254,19 @@ static void test_attach_what(void **state) {
         assert_true(is_open(link));
 }
 
+/* What is bound is what was loaded last, and no more than that is held. */
+static void test_attach_last(void **state) {
+        int first = load("linear", 1, true), second = load("stripe", 1, true);
+
+        assert_false(is_open(first));
+        assert_int_equal(mount.ops_fd, second);
+        (void) load("linear", 1, false);
+        assert_false(is_open(second));
+        assert_int_equal(mount.ops_fd, -EBADF);
+        refused_to_attach("linear", -EOPNOTSUPP);
+        refused_to_attach("stripe", -EPERM);
+}
+
 /* Whatever the kernel says: nothing is held, and it may be tried again. */
 static void test_attach_fails(void **state) {
         static const int errors[] = {-EBUSY, -EINVAL, -EBADF, -EOPNOTSUPP, -ETIMEDOUT, -ECHILD, -ENOTCONN};
@@ -388,6 +401,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_attach, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_attach_what, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_attach_last, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_attach_fails, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_end_meanwhile, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_manager_goes, set_up, tear_down),
