@@ -110,5 +110,13 @@ crash
 exec 7>&-
 assert_equal "$(ls "$T/mnt")" "" "files after a crash"
 assert_equal "$(stat -f -c %a "$T/mnt")" "$(stat -f -c %b "$T/mnt")" "free rows after a crash"
+
+say "what nobody has closed since it was changed is stored at the end of the mount"
+echo data >"$T/mnt/file"
+chmod 640 "$T/mnt/file"
+touch -d 2001-02-03T04:05:06Z "$T/mnt/file"
+fusectl umount "$T/mnt"
+mount_it
+assert_equal "$(stat -c '%a %Y' "$T/mnt/file")" "640 981173106" "attributes after a remount"
 fusectl umount "$T/mnt"
 for l in "${loops[@]}"; do detach_loop "$l"; done
