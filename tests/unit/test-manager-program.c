@@ -195,6 +195,22 @@ static void test_charge(void **state) {
         assert_int_equal(in_use(w), 0);
 }
 
+/* Nobody knows what has been loaded then: it stays at what that may take. */
+static void test_no_answer(void **state) {
+        World *w = *state;
+
+        (void) adopt(w, TABLE_SVC, 2);
+        ask(w, CHANNEL_PROGRAM, "linear");
+        expect_load(w, LIMIT);
+        say(w, -ETIMEDOUT, 0);
+        assert_int_equal(answer(w), -ETIMEDOUT);
+        assert_int_equal(in_use(w), 2 + PROGRAM);
+        ask(w, CHANNEL_PROGRAM, "linear");
+        expect_load(w, LIMIT);
+        say(w, 0, 5); /* of all of them */
+        assert_int_equal(in_use(w), 5);
+}
+
 static void test_of_type(void **state) {
         World *w = *state;
 
@@ -324,6 +340,7 @@ static void test_attach(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_charge, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_no_answer, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_of_type, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_broker, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_backings, setup, teardown),
