@@ -20,14 +20,11 @@ static struct fused_mapping half(struct fused_map *map, const struct fused_mappi
 
 int kernel_upsert(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) {
         IomapNotifyUpsert notice = {.nodeid = file->nodeid, .attr_ino = file->ino};
-        int r = 0;
+        int r;
 
         if (!read && !write)
                 return 0;
-        if (read)
-                r = map_check(map, file, read, /* write= */ false, /* upsert= */ true, UINT64_MAX, "server's upsert");
-        if (r >= 0 && write)
-                r = map_check(map, file, write, /* write= */ true, /* upsert= */ true, UINT64_MAX, "server's upsert");
+        r = map_check_upsert(map, file, read, write);
         if (r < 0)
                 return r;
         notice.read = half(map, read, write);

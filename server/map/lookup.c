@@ -36,8 +36,9 @@ int map_complain(struct fused_map *map, const MapFile *file, const struct fused_
         return -EUCLEAN;
 }
 
-int map_check(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, bool write, bool upsert, uint64_t pos,
-              const char *who) {
+/* One half. pos: what the mapping has to contain; UINT64_MAX: nothing. */
+static int check(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, bool write, bool upsert, uint64_t pos,
+                 const char *who) {
         const MapDevice *device;
         const char *rule;
         int r;
@@ -117,9 +118,9 @@ static int ask_server(struct fused_map *map, const struct fused_map_request *req
 
 static int check_both(struct fused_map *map, MapFile *file, uint64_t pos, const struct fused_mapping *read, const struct fused_mapping *write,
                       const char *who) {
-        int r = map_check(map, file, read, /* write= */ false, /* upsert= */ false, pos, who);
+        int r = check(map, file, read, /* write= */ false, /* upsert= */ false, pos, who);
 
-        return r < 0 ? r : map_check(map, file, write, /* write= */ true, /* upsert= */ false, pos, who);
+        return r < 0 ? r : check(map, file, write, /* write= */ true, /* upsert= */ false, pos, who);
 }
 
 int map_ask(struct fused_map *map, MapFile *file, const struct fused_map_request *request, struct fused_mapping *ret_read,
@@ -211,14 +212,22 @@ static int upsert_sides(struct fused_map *map, MapFile *file, const struct fused
         return r;
 }
 
-int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) {
-        const uint32_t both = read && write;
+int map_check_upsert(struct fused_map *map, const MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) {
+        static const char whose[] = "server's upsert";
         int r = 0;
 
         if (read)
-                r = map_check(map, file, read, /* write= */ false, /* upsert= */ true, UINT64_MAX, "server's upsert");
+                r = check(map, file, read, /* write= */ false, /* upsert= */ true, UINT64_MAX, whose);
         if (r >= 0 && write)
-                r = map_check(map, file, write, /* write= */ true, /* upsert= */ true, UINT64_MAX, "server's upsert");
+                r = check(map, file, write, /* write= */ true, /* upsert= */ true, UINT64_MAX, whose);
+        return r;
+}
+
+int map_upsert_cache(struct fused_map *map, MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) {
+        const uint32_t both = read && write;
+        int r;
+
+        r = map_check_upsert(map, file, read, write);
         if (r < 0)
                 return r;
         (void) pthread_mutex_lock(&file->cache_lock);

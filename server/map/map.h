@@ -150,9 +150,8 @@ DEFINE_CLEANUP(MapFile *, map_file_unrefp, map_file_unref)
 /* Where pos is: *ret_read and, for what changes the file, *ret_write (PURE_OVERWRITE if it is the same place). Checked. */
 int map_lookup(struct fused_map *map, MapFile *file, uint64_t pos, uint64_t count, uint32_t opflags,
                struct fused_mapping *ret_read, struct fused_mapping *ret_write) _must_check_;
-/* Rules and devices, for one half. Counts and logs (once) what breaks them. pos: UINT64_MAX for none. */
-int map_check(struct fused_map *map, const MapFile *file, const struct fused_mapping *mapping, bool write, bool upsert, uint64_t pos,
-              const char *who) _must_check_;
+/* Rules and devices, for what is to be put into a cache; either half may be NULL. Counts and logs (once) what breaks them. */
+int map_check_upsert(struct fused_map *map, const MapFile *file, const struct fused_mapping *read, const struct fused_mapping *write) _must_check_;
 /* The same without the cache. */
 int map_ask(struct fused_map *map, MapFile *file, const struct fused_map_request *request, struct fused_mapping *ret_read,
             struct fused_mapping *ret_write) _must_check_;
