@@ -200,7 +200,8 @@ static void end_server(Mount *mount) {
         if (mount->server_pid > 0 && mount->graceful)
                 mount_arm(mount, mount->type->stop_usec);
         else {
-                kill_server(mount);
+                if (mount->server_pid > 0) /* else a sandbox that was not used may be in its cgroup, for the next mount */
+                        kill_server(mount);
                 mount_arm(mount, KILL_AGAIN_USEC);
         }
         mount_check_end(mount);
