@@ -110,6 +110,15 @@ static int find(Directory *directory, const char *name, Place *ret) {
         return r;
 }
 
+/* Opens the directory and finds the name. */
+static int open_at(Volume *volume, ext2_ino_t dir, const char *name, Directory *ret, Place *ret_place) {
+        int r = directory_open(volume, dir, ret);
+
+        if (r >= 0)
+                r = find(ret, name, ret_place);
+        return r != 0 ? MIN_OF(r, 0) : -ENOENT;
+}
+
 /* Positions are places, where names stay. */
 static int list_block(Directory *directory, uint64_t start, uint64_t from, NameVisitor visit, void *userdata) {
         struct ext2_dir_entry *entry = NULL;
@@ -156,11 +165,9 @@ int name_lookup(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t *re
 
         if (strlen(name) > EXT2_NAME_LEN)
                 return -ENAMETOOLONG;
-        r = directory_open(volume, dir, &directory);
-        if (r >= 0)
-                r = find(&directory, name, &place);
-        if (r <= 0)
-                return r < 0 ? r : -ENOENT;
+        r = open_at(volume, dir, name, &directory, &place);
+        if (r < 0)
+                return r;
         *ret = place.entry->inode;
         if ((*ret < EXT2_FIRST_INODE(super) && *ret != EXT2_ROOT_INO) || *ret > super->s_inodes_count)
                 return volume_damaged(volume, dir, "an entry of an inode that is none");
@@ -215,11 +222,9 @@ int name_remove(Volume *volume, ext2_ino_t dir, const char *name) {
         Place place;
         int r;
 
-        r = directory_open(volume, dir, &directory);
-        if (r >= 0)
-                r = find(&directory, name, &place);
-        if (r <= 0)
-                return r < 0 ? r : -ENOENT;
+        r = open_at(volume, dir, name, &directory, &place);
+        if (r < 0)
+                return r;
         if (!place.before)
                 place.entry->inode = 0;
         else if (ext2fs_get_rec_len(volume->fs, place.entry, &length) != 0 || ext2fs_get_rec_len(volume->fs, place.before, &before) != 0 ||
@@ -233,11 +238,9 @@ int name_redirect(Volume *volume, ext2_ino_t dir, const char *name, ext2_ino_t i
         Place place;
         int r;
 
-        r = directory_open(volume, dir, &directory);
-        if (r >= 0)
-                r = find(&directory, name, &place);
-        if (r <= 0)
-                return r < 0 ? r : -ENOENT;
+        r = open_at(volume, dir, name, &directory, &place);
+        if (r < 0)
+                return r;
         place.entry->inode = ino;
         if (ext2fs_has_feature_filetype(volume->fs->super))
                 ext2fs_dirent_set_file_type(place.entry, type_of(mode));
