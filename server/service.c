@@ -5,10 +5,8 @@
 #include "service.h"
 
 #include <errno.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 int service_main(const char *name, int argc, char **argv, ServiceRun run, void *userdata) {
         struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
@@ -38,13 +36,4 @@ int service_open(struct fuse_service *service, const char *path, int flags) {
         if (r >= 0)
                 r = fuse_service_receive_file(service, path, &fd);
         return r < 0 ? r : fd;
-}
-
-int service_size(int fd, uint64_t *ret) {
-        struct stat st;
-
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        *ret = (uint64_t) st.st_size;
-        return S_ISBLK(st.st_mode) ? RET_NERRNO(ioctl(fd, BLKGETSIZE64, ret)) : 0;
 }

@@ -5,8 +5,6 @@
 
 #include "fused-server.h"
 
-#include <stdint.h>
-
 #include "base/macro.h"
 
 /* All of a server between its start and its end; args are its own, without what the caller has said yet. 0 or a negative errno. */
@@ -17,6 +15,3 @@ int service_main(const char *name, int argc, char **argv, ServiceRun run, void *
 
 /* Asks for a file or device. Returns a descriptor, the caller's, or a negative errno, which may be the supervisor's. */
 int service_open(struct fuse_service *service, const char *path, int flags) _must_check_;
-
-/* Bytes of a block device or an image file. */
-int service_size(int fd, uint64_t *ret) _must_check_;

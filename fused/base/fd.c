@@ -4,8 +4,11 @@
 #include "base/fd.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -38,6 +41,19 @@ void fd_close_many(int *fds, size_t n) {
 
 int fd_dup(int fd) {
         return RET_NERRNO(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+int fd_size(int fd, uint64_t *ret) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (S_ISBLK(st.st_mode))
+                return RET_NERRNO(ioctl(fd, BLKGETSIZE64, ret));
+        if (!S_ISREG(st.st_mode))
+                return -ENOTBLK;
+        *ret = (uint64_t) st.st_size;
+        return 0;
 }
 
 int fd_set_nonblock(int fd, bool on) {

@@ -19,6 +19,9 @@ void fd_fill(int *fds, size_t n); /* with -EBADF: none is there */
 /* F_DUPFD_CLOEXEC from 3 upwards. Returns the new fd (the caller owns it) or negative errno. */
 int fd_dup(int fd) _must_check_;
 
+/* Bytes of a regular file or a block device. -ENOTBLK: it is neither. */
+int fd_size(int fd, uint64_t *ret) _must_check_;
+
 int fd_set_nonblock(int fd, bool on) _must_check_;
 int fd_set_cloexec(int fd, bool on) _must_check_;
 

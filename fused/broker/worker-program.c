@@ -5,13 +5,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/bpf.h>
-#include <linux/fs.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -48,15 +46,10 @@ static int open_listed(const char *path, WorkerReport *report, int *ret_fd) {
         return 0;
 }
 
-static uint64_t size_of(int fd) {
+static uint64_t size_of(int fd) { /* 0: not known */
         uint64_t size = 0;
-        struct stat st;
 
-        if (fstat(fd, &st) < 0)
-                return 0;
-        if (S_ISBLK(st.st_mode))
-                return ioctl(fd, BLKGETSIZE64, &size) < 0 ? 0 : size;
-        return S_ISREG(st.st_mode) ? (uint64_t) st.st_size : 0;
+        return fd_size(fd, &size) < 0 ? 0 : size;
 }
 
 /* ---- the child ------------------------------------------------------------------------------------------------------ */

@@ -351,7 +351,7 @@ static int open_image(int fd) {
         const char *why;
         int r;
 
-        r = service_size(fd, &size);
+        r = fd_size(fd, &size);
         if (r < 0)
                 return r;
         r = pack_open(fd, size, &own.image, &why);

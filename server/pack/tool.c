@@ -2,12 +2,10 @@
 /* fused-pack: writes a tree to a device or file, once; verifies what was written. */
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,21 +16,6 @@
 
 static void show_progress(const Tree *tree) {
         tool_progress("%llu files, %llu MiB", (unsigned long long) tree->n_files, (unsigned long long) (tree->data_bytes >> 20));
-}
-
-static int size_of(int fd, bool grows, uint64_t *ret) {
-        struct stat st;
-
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        *ret = (uint64_t) st.st_size;
-        if (S_ISBLK(st.st_mode))
-                return RET_NERRNO(ioctl(fd, BLKGETSIZE64, ret));
-        if (!S_ISREG(st.st_mode))
-                return -ENOTBLK;
-        if (grows)
-                *ret = INT64_MAX;
-        return 0;
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------------------- */
@@ -131,12 +114,13 @@ static int pack(const char *directory, const char *device, bool json) {
         r = tool_lock(to, /* write= */ true, device);
         if (r < 0)
                 return r;
-        r = size_of(to, /* grows= */ true, &tree.device_size);
+        r = fd_size(to, &tree.device_size);
         if (r >= 0 && !is_device)
                 r = RET_NERRNO(ftruncate(to, 0));
         tree.device_fd = to;
         if (fstat(to, &st) == 0 && S_ISREG(st.st_mode)) {
                 tree.is_file = true;
+                tree.device_size = INT64_MAX; /* it grows */
                 tree.device = st.st_dev;
                 tree.inode = st.st_ino;
         }
@@ -264,7 +248,7 @@ static int verify(const char *device, bool json) {
         r = tool_lock(fd, /* write= */ false, device);
         if (r < 0)
                 return r;
-        r = size_of(fd, /* grows= */ false, &size);
+        r = fd_size(fd, &size);
         if (r < 0)
                 return tool_complain(device, NULL, r);
         r = pack_open(fd, size, &v.image, &why);

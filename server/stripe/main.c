@@ -64,7 +64,7 @@ static int receive_devices(struct fuse_service *service, const char *source, Dev
                 ret->fds[i] = fd;
                 ret->direct_fds[i] = service_open(service, name, (ret->read_only ? O_RDONLY : O_RDWR) | O_DIRECT);
                 ret->n++;
-                r = service_size(fd, &ret->sizes[i]);
+                r = fd_size(fd, &ret->sizes[i]);
                 if (r < 0)
                         return r;
         }
